@@ -1,0 +1,85 @@
+"""What can go wrong on the way of an article, as one tree.
+
+DistilledFiltersError
+├── SpecError (ValueError)              a filter.toml or backbone.toml that breaks the rules
+│   └── IncompatibleEngineError         the filter declares another engine range
+├── UnknownFilterError (LookupError)    no such filter, version or checkpoint
+├── DuplicateFilterError (ValueError)   two distributions claim one name
+├── CheckpointError (OSError)           a checkpoint file that cannot be used
+│   ├── MissingFileError (FileNotFoundError)
+│   ├── ChecksumError                   the bytes are not those the spec names
+│   └── HeadNotFoundError               head tensors are missing, extra or misshapen
+└── RecordError (ValueError)            one article that cannot be scored; carries its Status
+    └── NonFiniteScoreError (ArithmeticError)   the student answered NaN or infinity
+"""
+
+from __future__ import annotations
+
+from distilled_filters.status import Status
+
+__all__ = [
+    "CheckpointError",
+    "ChecksumError",
+    "DistilledFiltersError",
+    "DuplicateFilterError",
+    "HeadNotFoundError",
+    "IncompatibleEngineError",
+    "MissingFileError",
+    "NonFiniteScoreError",
+    "RecordError",
+    "SpecError",
+    "UnknownFilterError",
+]
+
+
+class DistilledFiltersError(Exception):
+    """Base of every error this library raises on purpose."""
+
+
+class SpecError(DistilledFiltersError, ValueError):
+    """A filter or backbone spec breaks a rule; the message names file and key."""
+
+
+class IncompatibleEngineError(SpecError):
+    """The installed engine is outside the range a filter declares."""
+
+
+class UnknownFilterError(DistilledFiltersError, LookupError):
+    """No installed filter, version or checkpoint answers to the name."""
+
+
+class DuplicateFilterError(DistilledFiltersError, ValueError):
+    """Two installed distributions claim one filter name."""
+
+
+class CheckpointError(DistilledFiltersError, OSError):
+    """A checkpoint file cannot be used."""
+
+
+class MissingFileError(CheckpointError, FileNotFoundError):
+    """A checkpoint file is neither in the package nor in the cache."""
+
+
+class ChecksumError(CheckpointError):
+    """A checkpoint file's size or SHA-256 differs from the one its spec names."""
+
+
+class HeadNotFoundError(CheckpointError):
+    """The head file lacks tensors, has extra ones, or has the wrong shapes."""
+
+
+class RecordError(DistilledFiltersError, ValueError):
+    """One article cannot be scored; `status` says why."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        """Keep the typed status beside the message."""
+        super().__init__(message)
+        self.status = status
+
+
+class NonFiniteScoreError(RecordError, ArithmeticError):
+    """The student's output for this article holds NaN or infinity."""
+
+    def __init__(self, message: str) -> None:
+        """A non-finite score always has the status `error`."""
+        super().__init__(Status.ERROR, message)

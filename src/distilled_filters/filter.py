@@ -1,0 +1,265 @@
+"""One versioned filter: from an article to a `Score`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import distilled_filters
+from distilled_filters import checkpoints, decision
+from distilled_filters.article import Article, record_id
+from distilled_filters.calibration import Calibration, Percentiles, read_calibration, read_percentiles
+from distilled_filters.errors import IncompatibleEngineError, RecordError, UnknownFilterError
+from distilled_filters.parallel import ordered_map
+from distilled_filters.preprocess import Preprocessor, Window
+from distilled_filters.result import Provenance, Score, Status
+from distilled_filters.scorers.head import ZeroInflatedHead
+from distilled_filters.scorers.onnx import Backbone, open_backbone
+from distilled_filters.spec import Checkpoint, FilterSpec, read_backbone_spec, read_filter_spec
+from distilled_filters.threads import thread_count
+
+__all__ = ["Filter", "score_together"]
+
+STAGE = "student"
+
+
+@dataclass(frozen=True)
+class _Student:
+    """What a filter opens on first use."""
+
+    backbone: Backbone
+    preprocessor: Preprocessor
+    head: ZeroInflatedHead
+    calibration: Calibration
+    percentiles: Percentiles
+
+
+class Filter:
+    """A filter folder behind one `score(article)`.
+
+    Cheap to make and to pickle: the spec is read and checked at once, weights on first
+    use. Threads may share one; processes may receive it by pickle, spawn or fork.
+
+    Args:
+        folder: A filter version's folder with its `filter.toml`.
+        checkpoint: The name of a checkpoint in the spec; None for its default.
+        threads: Articles scored at once by `score_batch` and `score_iter`; None for
+            `DISTILLED_FILTERS_THREADS`, else the processors this process may use.
+        requirement: What `load` finds this filter by, where it is an installed one;
+            a pickle then carries that instead of the folder.
+
+    Raises:
+        SpecError: when `filter.toml` breaks a rule.
+        IncompatibleEngineError: when the filter was made for other library versions.
+        UnknownFilterError: when the spec has no such checkpoint.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        checkpoint: str | None = None,
+        threads: int | None = None,
+        requirement: str | None = None,
+    ) -> None:
+        """Read and check the spec."""
+        self.folder = Path(folder)
+        self.spec: FilterSpec = read_filter_spec(self.folder / "filter.toml")
+        _check_engine(self.spec)
+        self.checkpoint = checkpoint or self.spec.default_checkpoint
+        if self.checkpoint not in self.spec.checkpoints:
+            raise UnknownFilterError(
+                f"{self.name} {self.version} has no checkpoint {self.checkpoint!r}; it has {list(self.spec.checkpoints)}"
+            )
+        self.threads = thread_count(threads)
+        self._arguments = {"checkpoint": checkpoint, "threads": threads}
+        self._requirement = requirement
+        self._student: _Student | None = None
+        weights = self.weights
+        self.provenance = Provenance(
+            filter=self.name,
+            version=self.version,
+            checkpoint=self.checkpoint,
+            backbone=weights.backbone,
+            backbone_sha256=weights.backbone_sha256,
+            head_sha256=weights.head.sha256,
+            engine=distilled_filters.__version__,
+        )
+
+    @property
+    def name(self) -> str:
+        """The filter's name."""
+        return self.spec.name
+
+    @property
+    def version(self) -> str:
+        """MAJOR.MINOR.PATCH of the filter."""
+        return self.spec.version
+
+    @property
+    def weights(self) -> Checkpoint:
+        """The spec's entry for the checkpoint in use."""
+        return self.spec.checkpoints[self.checkpoint]
+
+    @property
+    def backbone_folder(self) -> Path:
+        """Where the checkpoint's backbone lies: `backbones/` beside the filters."""
+        return self.folder.parent.parent / "backbones" / self.weights.backbone
+
+    def load(self) -> Filter:
+        """Open the weights now instead of on first use; return the filter itself.
+
+        Raises:
+            CheckpointError: when a file is missing, damaged, or made for other weights.
+        """
+        self._open()
+        return self
+
+    def prefetch(self) -> list[Path]:
+        """Download what a later load needs, with digests checked; return the paths brought (none if embedded).
+
+        Raises:
+            CheckpointError: when the Hub cannot be reached or sends other bytes than the spec names.
+        """
+        backbone = read_backbone_spec(self.backbone_folder / "backbone.toml")
+        return [
+            checkpoints.fetch(ref, part.hub, self._owner)
+            for part in (self.weights, backbone)
+            if part.hub is not None
+            for ref in part.files
+        ]
+
+    def score(self, article: object, *, strict: bool = False) -> Score:
+        """Score one article: a mapping with `title` and `content`, a str, or an `Article`.
+
+        Raises:
+            RecordError: with `strict`, where the article cannot be scored; otherwise the
+                `Score` says so in its `status`.
+            CheckpointError: when the weights do not open.
+        """
+        return score_together((self,), article, strict=strict)[0]
+
+    def score_batch(self, articles: Iterable[object], *, strict: bool = False) -> list[Score]:
+        """Score articles in parallel; results keep their order."""
+        return list(self.score_iter(articles, strict=strict))
+
+    def score_iter(self, articles: Iterable[object], *, strict: bool = False) -> Iterator[Score]:
+        """Score a stream lazily, in order, holding two articles a thread."""
+        self._open()
+        return ordered_map(lambda article: self.score(article, strict=strict), articles, self.threads)
+
+    def __getattr__(self, attribute: str) -> Filter:
+        """`uplifting.v1` is the newest installed version with that major number."""
+        if attribute[:1] == "v" and attribute[1:].isdigit():
+            from distilled_filters.registry import load
+
+            try:
+                return load(f"{self.name}=={attribute[1:]}.*", **self._arguments)
+            except UnknownFilterError as error:
+                raise AttributeError(str(error)) from error
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
+
+    def __reduce__(self) -> tuple[Callable[..., Filter], tuple[Any, ...]]:
+        """Pickle how to find the filter, never its weights (AC11)."""
+        return _restore, (self._requirement, str(self.folder), self._arguments)
+
+    def __repr__(self) -> str:
+        return f"<Filter {self.name} {self.version}, checkpoint {self.checkpoint}>"
+
+    @property
+    def _owner(self) -> str:
+        return f"{self.name}=={self.version}"
+
+    def _open(self) -> _Student:
+        if self._student is None:
+            weights = self.weights
+            head, calibration, percentiles = (
+                checkpoints.locate(ref, self.folder, weights.hub, self._owner) for ref in weights.files
+            )
+            backbone = open_backbone(self.backbone_folder, weights.backbone_sha256)
+            # Two threads may come here at once; both build the same, and either may stay.
+            self._student = _Student(
+                backbone=backbone,
+                preprocessor=Preprocessor(self.spec.preprocessing, backbone.tokenizer),
+                head=ZeroInflatedHead.read(head, len(self.spec.dimensions), backbone.spec.dims),
+                calibration=read_calibration(calibration, weights.head.sha256),
+                percentiles=read_percentiles(percentiles, weights.head.sha256),
+            )
+        return self._student
+
+    def _judge(self, embedding: npt.NDArray[np.float32], window: Window, identifier: str | None) -> Score:
+        student, names = self._open(), self.spec.dimension_names
+        raw = student.head(embedding)
+        decision.check_finite(raw, names)
+        dimensions = student.calibration.apply(names, raw)
+        ungated = decision.weighted_average(dimensions, self.spec)
+        average, gated = decision.apply_gate(ungated, dimensions, self.spec)
+        return Score(
+            status=Status.OK,
+            provenance=self.provenance,
+            id=identifier,
+            tier=decision.tier_of(average, self.spec.tiers),
+            weighted_average=average,
+            raw_weighted_average=decision.weighted_average(raw, self.spec),
+            dimensions=dict(zip(names, dimensions, strict=True)),
+            gate_applied=gated,
+            percentile=decision.percentile_of(average, student.percentiles.averages),
+            interval=student.calibration.interval(average),
+            stage=STAGE,
+            tokens=window.tokens,
+        )
+
+    def refuse(self, error: RecordError, article: object) -> Score:
+        """Return the score of an article that has none: its typed status and the reason."""
+        return Score(status=error.status, provenance=self.provenance, id=record_id(article), detail=str(error))
+
+
+def score_together(filters: Sequence[Filter], article: object, *, strict: bool = False) -> list[Score]:
+    """Score one article by filters that read it alike: one window, one backbone pass (AC24).
+
+    The filters must share backbone and preprocessing; `Panel` groups them so.
+
+    Raises:
+        RecordError: with `strict`, where the article cannot be scored.
+    """
+    student = filters[0]._open()
+    try:
+        window = student.preprocessor(Article.parse(article))
+        embedding = student.backbone.embed(window.ids)
+    except RecordError as error:
+        if strict:
+            raise
+        return [each.refuse(error, article) for each in filters]
+    scores = []
+    for each in filters:
+        try:
+            scores.append(each._judge(embedding, window, record_id(article)))
+        except RecordError as error:
+            if strict:
+                raise
+            scores.append(each.refuse(error, article))
+    return scores
+
+
+def _restore(requirement: str | None, folder: str, arguments: dict[str, Any]) -> Filter:
+    if requirement is None:
+        return Filter(folder, **arguments)
+    from distilled_filters.registry import load
+
+    return load(requirement, **arguments)
+
+
+def _check_engine(spec: FilterSpec) -> None:
+    from packaging.specifiers import SpecifierSet
+
+    engine = distilled_filters.__version__
+    if not SpecifierSet(spec.engine).contains(engine, prereleases=True):
+        raise IncompatibleEngineError(
+            f"{spec.name} {spec.version} needs distilled-filters{spec.engine}; {engine} is installed. "
+            f"Mend it with: pip install 'distilled-filters{spec.engine}'"
+        )

@@ -1,0 +1,104 @@
+"""Many filters over one article: read once, tokenised once, one backbone pass (AC24)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+
+from distilled_filters.errors import CheckpointError, DistilledFiltersError, RecordError
+from distilled_filters.filter import Filter, score_together
+from distilled_filters.parallel import ordered_map
+from distilled_filters.registry import available, load
+from distilled_filters.result import Score
+from distilled_filters.status import Status
+from distilled_filters.threads import thread_count
+
+__all__ = ["BrokenFilterWarning", "Panel"]
+
+
+class BrokenFilterWarning(UserWarning):
+    """An installed filter could not be opened and was left out of a panel."""
+
+
+class Panel:
+    """Filters that score together, each article once.
+
+    Args:
+        filters: Filters, or requirements such as `"uplifting==1.*"`; no name twice.
+        threads: Articles scored at once by `score_batch` and `score_iter`, as for `Filter`.
+
+    Raises:
+        ValueError: for no filter, or one name twice.
+    """
+
+    def __init__(self, filters: Iterable[Filter | str], *, threads: int | None = None) -> None:
+        """Resolve the filters; weights are opened on first use."""
+        self.filters = tuple(load(each) if isinstance(each, str) else each for each in filters)
+        names = [each.name for each in self.filters]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"a panel needs filters with names of their own, not {names}")
+        self.threads = thread_count(threads)
+        self.broken: dict[str, CheckpointError] = {}
+        self._groups: list[list[Filter]] | None = None
+
+    @classmethod
+    def all(cls, *, threads: int | None = None) -> Panel:
+        """Every installed filter in its newest version; one with a broken spec is left out with a warning."""
+        filters = []
+        for name in dict.fromkeys(entry.name for entry in available()):
+            try:
+                filters.append(load(name))
+            except DistilledFiltersError as error:
+                warnings.warn(f"left out {name}: {error}", BrokenFilterWarning, stacklevel=2)
+        return cls(filters, threads=threads)
+
+    def load(self) -> Panel:
+        """Open all weights now instead of on first use; return the panel itself.
+
+        A filter whose weights do not open is named in `broken` and in a warning; its
+        scores then have the status `error`, and the others go on.
+
+        Raises:
+            CheckpointError: when no filter opens.
+        """
+        groups: dict[object, list[Filter]] = {}
+        for each in self.filters:
+            try:
+                each.load()
+            except CheckpointError as error:
+                self.broken[each.name] = error
+                warnings.warn(f"{each.name} cannot score: {error}", BrokenFilterWarning, stacklevel=2)
+            else:
+                groups.setdefault((each.weights.backbone_sha256, each.spec.preprocessing), []).append(each)
+        if not groups:
+            raise next(iter(self.broken.values()))
+        self._groups = list(groups.values())
+        return self
+
+    def score(self, article: object, *, strict: bool = False) -> dict[str, Score]:
+        """Return `{filter name: Score}` in the order of the panel's filters.
+
+        Raises:
+            RecordError: with `strict`, where the article cannot be scored.
+            CheckpointError: when no filter opens; with `strict`, when any does not.
+        """
+        groups = self._groups or self.load()._groups or []
+        if strict and self.broken:
+            raise next(iter(self.broken.values()))
+        scores = {score.provenance.filter: score for group in groups for score in score_together(group, article, strict=strict)}
+        for each in self.filters:
+            if each.name in self.broken:
+                scores[each.name] = each.refuse(RecordError(Status.ERROR, str(self.broken[each.name])), article)
+        return {each.name: scores[each.name] for each in self.filters}
+
+    def score_batch(self, articles: Iterable[object], *, strict: bool = False) -> list[dict[str, Score]]:
+        """Score articles in parallel; results keep their order."""
+        return list(self.score_iter(articles, strict=strict))
+
+    def score_iter(self, articles: Iterable[object], *, strict: bool = False) -> Iterator[dict[str, Score]]:
+        """Score a stream lazily, in order, holding two articles a thread."""
+        self.load()
+        return ordered_map(lambda article: self.score(article, strict=strict), articles, self.threads)
+
+    def __repr__(self) -> str:
+        return f"<Panel of {', '.join(each.name for each in self.filters)}>"

@@ -1,0 +1,143 @@
+"""From an `Article` to token ids: cleaning, then a head+tail window.
+
+Training and scoring both read articles through this module, so that student
+and production see the same tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import ftfy
+import numpy as np
+import numpy.typing as npt
+from resiliparse.extract.html2text import extract_plain_text
+
+from distilled_filters.errors import RecordError
+from distilled_filters.result import TokenUse
+from distilled_filters.status import Status
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from distilled_filters.article import Article
+    from distilled_filters.spec import Preprocessing
+
+__all__ = ["Preprocessor", "Window", "clean"]
+
+_MARKUP = re.compile(r"</?[a-zA-Z][a-zA-Z0-9-]*(\s[^<>]*)?/?>|<!--|<!DOCTYPE", re.IGNORECASE)
+_FIXES = ftfy.TextFixerConfig(uncurl_quotes=False, fix_latin_ligatures=False, unescape_html=True)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\s*[|•\n]\s*")
+# What consent walls and script walls say, in the seven languages the filters read.
+_WALL = re.compile(
+    r"cookie|javascript"
+    r"|privacy (policy|settings|preferences)|your privacy|consent|accept all|reject all|manage (choices|options)"
+    r"|privacy(verklaring|beleid|instellingen)|alles (accepteren|weigeren|toestaan)|toestemming"
+    r"|datenschutz|alle akzeptieren|alle ablehnen|einwilligung"
+    r"|aceptar (todo|todas)|rechazar (todo|todas)|política de privacidad|consentimiento"
+    r"|aceitar (todos|tudo)|rejeitar (todos|tudo)|política de privacidade|consentimento"
+    r"|tout accepter|tout refuser|politique de confidentialité|consentement"
+    r"|accetta (tutti|tutto)|rifiuta (tutti|tutto)|informativa sulla privacy|consenso",
+    re.IGNORECASE,
+)
+# A page of more than this many characters is an article that may speak of cookies, not a banner.
+_WALL_CHARACTERS = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The token ids the backbone reads, shape (n,), and what they leave out."""
+
+    ids: npt.NDArray[np.int64]
+    tokens: TokenUse
+
+
+def clean(text: str) -> str:
+    """Strip markup and page furniture, repair mojibake, and collapse white space."""
+    if _MARKUP.search(text):
+        text = extract_plain_text(
+            text, main_content=True, preserve_formatting=False, list_bullets=False, alt_texts=False,
+            links=False, form_fields=False, noscript=False,
+        )  # fmt: skip
+    return " ".join(ftfy.fix_text(text, _FIXES).split())
+
+
+class Preprocessor:
+    """Turns articles into windows, as one filter spec says.
+
+    Two preprocessors with equal settings over one backbone give equal windows, so
+    filters that share both share the work.
+    """
+
+    def __init__(self, settings: Preprocessing, tokenizer: Tokenizer) -> None:
+        """Encode the fixed parts once; padding and truncation stay off for good (AC10)."""
+        self.settings = settings
+        self._tokenizer = tokenizer
+        self._unknown = tokenizer.token_to_id("<unk>")
+        start, end = (tokenizer.token_to_id(token) for token in ("<s>", "</s>"))
+        self._opening = [start, *self._encode(settings.prefix)]
+        self._separator = self._encode(settings.separator)
+        self._closing = [end]
+        # A window costs the same whether it holds a whole article or a head and a tail.
+        self._budget = settings.head_tokens + len(self._separator) + settings.tail_tokens
+
+    @property
+    def window_tokens(self) -> int:
+        """The longest window in tokens: special tokens, prefix, head, separator and tail."""
+        return len(self._opening) + self._budget + len(self._closing)
+
+    def __call__(self, article: Article) -> Window:
+        """Clean the article and cut its window.
+
+        Raises:
+            RecordError: `no_content`, `too_short`, `too_long` or `unsupported_script`.
+        """
+        ids = self._encode(self._readable(article))
+        if ids.count(self._unknown) > self.settings.max_unknown * len(ids):
+            raise RecordError(
+                Status.UNSUPPORTED_SCRIPT,
+                f"more than {self.settings.max_unknown:.0%} of the tokens are outside the backbone's vocabulary",
+            )
+        truncated = len(ids) > self._budget
+        read = ids
+        if truncated:
+            head, tail = self.settings.head_tokens, self.settings.tail_tokens
+            read = ids[:head] + self._separator + ids[len(ids) - tail :]
+        tokens = TokenUse(
+            total=len(ids),
+            read=len(read) - (len(self._separator) if truncated else 0),
+            truncated=truncated,
+        )
+        return Window(np.array(self._opening + read + self._closing, dtype=np.int64), tokens)
+
+    def _readable(self, article: Article) -> str:
+        limit = self.settings.max_characters
+        size = len(article.title) + len(article.content)
+        if size > limit:
+            raise RecordError(
+                Status.TOO_LONG, f"{size:,} characters; at most {limit:,} are read. Send the article, not the archive"
+            )
+        title, body = clean(article.title), clean(article.content)
+        if not body or _is_wall(body):
+            raise RecordError(Status.NO_CONTENT, "no article text: empty, markup only, or a consent wall")
+        text = f"{title}\n{body}" if title else body
+        if len(text) < self.settings.min_characters:
+            raise RecordError(
+                Status.TOO_SHORT, f"{len(text)} characters of title and body; at least {self.settings.min_characters}"
+            )
+        return text
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+def _is_wall(body: str) -> bool:
+    """Tell a consent wall or script wall: a short page most of whose sentences speak of it."""
+    if len(body) > _WALL_CHARACTERS:
+        return False
+    sentences = [sentence for sentence in _SENTENCE.split(body) if sentence]
+    wall = sum(len(sentence) for sentence in sentences if _WALL.search(sentence))
+    return wall > len(body) / 2

@@ -1,0 +1,95 @@
+"""The shared encoder: token ids in, one embedding out, in ONNX Runtime on a CPU.
+
+A session has one thread and reads one article a call. So nobody pays for padding, no
+article influences its neighbours (int8 activations are scaled per call, AC6), scores do
+not depend on the number of threads, and a forked child can go on with its parent's
+session. Parallelism is across articles, where it also is fastest: see
+`benchmarks/score.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from tokenizers import Tokenizer
+
+from distilled_filters import checkpoints
+from distilled_filters.errors import CheckpointError, RecordError
+from distilled_filters.spec import BackboneSpec, read_backbone_spec
+from distilled_filters.status import Status
+
+__all__ = ["Backbone", "open_backbone"]
+
+_open: dict[str, Backbone] = {}
+_lock = threading.Lock()
+
+
+class Backbone:
+    """An open encoder with its tokenizer; share it through `open_backbone`."""
+
+    def __init__(self, spec: BackboneSpec, model: Path, tokenizer: Path) -> None:
+        """Open checked files.
+
+        Raises:
+            CheckpointError: when a runtime cannot read its file.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # One memory plan a length would grow with every new length (AC13).
+        options.enable_mem_pattern = False
+        try:
+            self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+            self.tokenizer = Tokenizer.from_file(str(tokenizer))
+        except Exception as error:  # both runtimes raise bare exception types of their own
+            raise CheckpointError(f"backbone {spec.name}/v{spec.version} does not open: {error}") from error
+        self.spec = spec
+
+    def embed(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the embedding (dims,) of one window of token ids (n,).
+
+        Raises:
+            RecordError: with `Status.ERROR` when the runtime fails, as when memory is short.
+        """
+        try:
+            embedding: npt.NDArray[np.float32] = self._session.run(None, {"input_ids": ids[np.newaxis]})[0][0]
+        except Exception as error:
+            raise RecordError(Status.ERROR, f"the backbone failed on {len(ids)} tokens: {error}") from error
+        return embedding
+
+
+def open_backbone(folder: Path, model_sha256: str) -> Backbone:
+    """Return the process's one open backbone with this digest (AC14), checking its files first.
+
+    Raises:
+        CheckpointError: when the folder holds other weights than the filter was trained on,
+            or its files are missing, damaged or unreadable.
+    """
+    with _lock:
+        if model_sha256 not in _open:
+            spec = read_backbone_spec(folder / "backbone.toml")
+            name = f"backbone {spec.name}/v{spec.version}"
+            if spec.model.sha256 != model_sha256:
+                raise CheckpointError(
+                    f"{name} in {folder} has weights {spec.model.sha256[:12]}..., the filter was trained on "
+                    f"{model_sha256[:12]}...; install the filter and its backbone from one release"
+                )
+            model, tokenizer = (checkpoints.locate(ref, folder, spec.hub, name) for ref in spec.files)
+            _open[model_sha256] = Backbone(spec, model, tokenizer)
+        return _open[model_sha256]
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    # Another thread of the parent may hold the lock at the moment of a fork.
+    os.register_at_fork(after_in_child=_renew_lock)

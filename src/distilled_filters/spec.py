@@ -1,0 +1,283 @@
+"""The typed, frozen specs behind `filter.toml` and `backbone.toml`.
+
+Every number that acts on a score lives in a spec; a spec that breaks a rule never
+becomes a filter.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from distilled_filters.errors import SpecError
+
+__all__ = [
+    "NAME_PATTERN",
+    "BackboneSpec",
+    "Checkpoint",
+    "Dimension",
+    "FileRef",
+    "FilterSpec",
+    "Gate",
+    "HubSource",
+    "LensSpec",
+    "Preprocessing",
+    "Tier",
+    "read_backbone_spec",
+    "read_filter_spec",
+    "read_lens_spec",
+]
+
+NAME_PATTERN = r"[a-z][a-z0-9_]*"
+Name = Annotated[str, Field(pattern=rf"^{NAME_PATTERN}$", max_length=64)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+OnScale = Annotated[float, Field(ge=0, le=10)]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+S = TypeVar("S", bound=_Spec)
+
+
+class FileRef(_Spec):
+    """A file of a checkpoint: where it is, and which bytes it must have."""
+
+    path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]
+    sha256: Sha256
+    size: Annotated[int, Field(gt=0, description="bytes")]
+
+
+class HubSource(_Spec):
+    """A Hugging Face Hub repository at one commit; files without one lie in the folder."""
+
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a full commit hash, never a branch")]
+
+
+class Dimension(_Spec):
+    """One question the oracle answered with a score from 0 to 10."""
+
+    name: Name
+    question: Annotated[str, Field(min_length=1)]
+    weight: Annotated[float, Field(gt=0, le=1)]
+
+
+class Gate(_Spec):
+    """Where `dimension` is under `below`, the weighted average is at most `ceiling`."""
+
+    dimension: Name
+    below: OnScale
+    ceiling: OnScale
+
+
+class Tier(_Spec):
+    """A named range of the weighted average, from `at_least` up to the next tier."""
+
+    name: Name
+    at_least: OnScale
+
+
+class Preprocessing(_Spec):
+    """What of an article is read; tokens are the backbone's, characters are after cleaning."""
+
+    prefix: str
+    head_tokens: Annotated[int, Field(gt=0)]
+    tail_tokens: Annotated[int, Field(gt=0)]
+    separator: Annotated[str, Field(min_length=1)]
+    min_characters: Annotated[int, Field(gt=0)]
+    max_characters: Annotated[int, Field(gt=0, description="before cleaning")]
+    max_unknown: Annotated[float, Field(gt=0, le=1, description="share of tokens outside the vocabulary")]
+
+
+class Checkpoint(_Spec):
+    """Trained weights of one filter on one backbone."""
+
+    kind: Literal["zero_inflated_linear"]
+    backbone: Annotated[str, Field(pattern=rf"^{NAME_PATTERN}/v[1-9][0-9]*$")]
+    backbone_sha256: Sha256
+    head: FileRef
+    calibration: FileRef
+    percentiles: FileRef
+    hub: HubSource | None = None
+
+    @property
+    def files(self) -> tuple[FileRef, ...]:
+        """Every file a load needs beside the backbone's."""
+        return (self.head, self.calibration, self.percentiles)
+
+
+class LensSpec(_Spec):
+    """What a filter's author decides: the lens, its dimensions and rules, and what is read."""
+
+    name: Name
+    version: str
+    lens: Annotated[str, Field(min_length=1)]
+    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...]
+    licence: str
+    engine: str
+    prompt_sha256: Sha256
+    default_checkpoint: Name
+    dimensions: Annotated[tuple[Dimension, ...], Field(min_length=1)]
+    gate: Gate | None = None
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1)]
+    preprocessing: Preprocessing
+
+    @field_validator("version")
+    @classmethod
+    def _is_semantic(cls, value: str) -> str:
+        if not re.fullmatch(r"[1-9]\d*\.\d+\.\d+", value):
+            raise ValueError(f"{value!r} is not MAJOR.MINOR.PATCH with MAJOR of 1 or more")
+        return value
+
+    @field_validator("engine")
+    @classmethod
+    def _is_specifier(cls, value: str) -> str:
+        try:
+            SpecifierSet(value)
+        except InvalidSpecifier as error:
+            raise ValueError(f"{value!r} is not a version range such as '>=0.1,<0.2'") from error
+        return value
+
+    @field_validator("dimensions")
+    @classmethod
+    def _weights_sum_to_one(cls, value: tuple[Dimension, ...]) -> tuple[Dimension, ...]:
+        _unique("dimension", [dimension.name for dimension in value])
+        total = math.fsum(dimension.weight for dimension in value)
+        if not math.isclose(total, 1.0, abs_tol=1e-9):
+            raise ValueError(f"the weights sum to {total:g}, not 1")
+        return value
+
+    @field_validator("tiers")
+    @classmethod
+    def _tiers_descend_to_zero(cls, value: tuple[Tier, ...]) -> tuple[Tier, ...]:
+        _unique("tier", [tier.name for tier in value])
+        bounds = [tier.at_least for tier in value]
+        if any(upper <= lower for upper, lower in zip(bounds, bounds[1:], strict=False)) or bounds[-1] != 0:
+            raise ValueError(f"at_least must fall from the best tier to the last, which is 0.0; it is {bounds}")
+        return value
+
+    @model_validator(mode="after")
+    def _gate_has_a_dimension(self) -> Self:
+        if self.gate and self.gate.dimension not in self.dimension_names:
+            raise ValueError(f"gate.dimension {self.gate.dimension!r} is none of {list(self.dimension_names)}")
+        return self
+
+    @property
+    def dimension_names(self) -> tuple[str, ...]:
+        """The dimensions' names in the head's order."""
+        return tuple(dimension.name for dimension in self.dimensions)
+
+    @property
+    def parsed_version(self) -> Version:
+        """The version as `packaging` compares it."""
+        return Version(self.version)
+
+
+class FilterSpec(LensSpec):
+    """A lens with the checkpoints that were trained for it: everything a filter is, but its weights."""
+
+    checkpoints: Annotated[dict[Name, Checkpoint], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> Self:
+        if self.default_checkpoint not in self.checkpoints:
+            raise ValueError(f"default_checkpoint {self.default_checkpoint!r} is none of {list(self.checkpoints)}")
+        return self
+
+
+class BackboneSpec(_Spec):
+    """An encoder that many filters share."""
+
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    base: Annotated[str, Field(description="the model it was fine-tuned from")]
+    licence: str
+    layers: Annotated[int, Field(gt=0)]
+    dims: Annotated[int, Field(gt=0, description="length of an embedding")]
+    max_tokens: Annotated[int, Field(gt=0)]
+    pooling: Literal["mean"]
+    quantisation: Literal["int8", "fp32"]
+    model: FileRef
+    tokenizer: FileRef
+    hub: HubSource | None = None
+
+    @property
+    def files(self) -> tuple[FileRef, ...]:
+        """Every file a load needs."""
+        return (self.model, self.tokenizer)
+
+
+def read_filter_spec(path: Path) -> FilterSpec:
+    """Read and check a `filter.toml`.
+
+    Raises:
+        SpecError: naming the file, the key, the value and the rule.
+    """
+    return _read(path, FilterSpec)
+
+
+def read_lens_spec(path: Path) -> LensSpec:
+    """Read and check the author's part of a `filter.toml`, before or after training.
+
+    Raises:
+        SpecError: naming the file, the key, the value and the rule.
+    """
+    return _read(path, LensSpec, ignored=frozenset({"checkpoints"}))
+
+
+def read_backbone_spec(path: Path) -> BackboneSpec:
+    """Read and check a `backbone.toml`.
+
+    Raises:
+        SpecError: naming the file, the key, the value and the rule.
+    """
+    return _read(path, BackboneSpec)
+
+
+def _read(path: Path, spec: type[S], ignored: frozenset[str] = frozenset()) -> S:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return spec.model_validate(_tuples({key: value for key, value in document.items() if key not in ignored}))
+    except FileNotFoundError as error:
+        raise SpecError(f"{path}: no such file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: not readable TOML: {error}") from error
+    except InvalidVersion as error:
+        raise SpecError(f"{path}: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(_problem(dict(item)) for item in error.errors())
+        raise SpecError(f"{path}: {problems}") from error
+
+
+def _problem(item: dict[str, object]) -> str:
+    location = item["loc"]
+    key = ".".join(str(part) for part in location) if isinstance(location, tuple) and location else "(whole file)"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        message = "unknown key; remove it or mend its spelling"
+    elif item["type"] == "missing":
+        message = "required key is missing"
+    return f"{key}: {message}"
+
+
+def _tuples(value: object) -> object:
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return value
+
+
+def _unique(kind: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{kind} {', '.join(map(repr, twice))} stands twice")

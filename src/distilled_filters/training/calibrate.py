@@ -1,0 +1,144 @@
+"""Fitting what `calibration.py` applies: isotonic tables, conformal intervals, percentiles.
+
+Isotonic tables are fitted on the calibration split, which trained nothing, and kept
+where they lower the error on the validation split. Intervals are fitted on the
+validation split; `distillery evaluate` measures their coverage on test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.isotonic import IsotonicRegression
+
+from distilled_filters.calibration import Calibration, Intervals, IsotonicTable, Percentiles
+from distilled_filters.checkpoints import sha256_of
+from distilled_filters.spec import FilterSpec
+from distilled_filters.training.data import Example, read_examples, select
+from distilled_filters.training.folder import write_checkpoint, write_json
+from distilled_filters.training.predict import averages, embed, open_filters, raw_scores, read_unlabelled
+
+__all__ = ["calibrate", "write_identity"]
+
+FloatArray = npt.NDArray[np.float64]
+
+COVERAGE = 0.9
+# Bins of the predicted weighted average; a bin with too few articles joins the one below.
+_EDGES = (0.1, 0.5, 1.0, 2.0, 3.0, 4.0)
+_LEAST_IN_BIN = 25
+_PERCENTILE_POINTS = 1000
+
+
+def write_identity(folder: Path) -> None:
+    """Write tables that change nothing, for a head that has not been calibrated yet."""
+    digest = sha256_of(folder / "head.safetensors")
+    _write_tables(
+        folder,
+        Calibration(head_sha256=digest, dimensions={}, intervals=_no_intervals()),
+        Percentiles(head_sha256=digest, source="none yet", averages=[0.0, 10.0]),
+    )
+
+
+def calibrate(data: Path, filters: Path) -> dict[str, list[str]]:
+    """Fit and write the tables of every filter; return which dimensions got an isotonic one.
+
+    `data` holds `articles.jsonl`, `labels.jsonl` and, for percentiles, `unlabelled.jsonl`.
+    """
+    found, backbone, preprocessor = open_filters(filters)
+    examples = read_examples(data, [each.spec for each in found], preprocessor)
+    fitting, judging = select(examples, "calibration"), select(examples, "validation")
+    fitting_embeddings = embed(backbone, [example.window for example in fitting], "calibration")
+    judging_embeddings = embed(backbone, [example.window for example in judging], "validation")
+    pool = embed(backbone, list(read_unlabelled(data / "unlabelled.jsonl", preprocessor)), "unlabelled")
+    kept = {}
+    for each in found:
+        spec, digest = each.spec, each.weights.head.sha256
+        judged, judged_labels = raw_scores(each, judging_embeddings), _labels(judging, spec)
+        tables = _isotonic(spec, raw_scores(each, fitting_embeddings), _labels(fitting, spec), judged, judged_labels)
+        calibration = Calibration(head_sha256=digest, dimensions=tables, intervals=_no_intervals())
+        predicted = averages(_apply(calibration, judged, spec), spec)
+        intervals = _intervals(predicted, averages(judged_labels, spec))
+        calibration = calibration.model_copy(update={"intervals": intervals})
+        natural = [i for i, example in enumerate(judging) if example.stratum == "natural"]
+        reference = np.concatenate(
+            [averages(_apply(calibration, raw_scores(each, pool), spec), spec), predicted[natural]]
+        )
+        _write_tables(
+            each.folder,
+            calibration,
+            Percentiles(
+                head_sha256=digest,
+                source=f"{len(reference)} production-like articles: the unlabelled pool and the natural validation rows",
+                averages=_quantiles(reference),
+            ),
+        )
+        weights = each.weights
+        write_checkpoint(
+            each.folder,
+            each.checkpoint,
+            {"kind": weights.kind, "backbone": weights.backbone, "backbone_sha256": weights.backbone_sha256},
+        )
+        kept[each.name] = list(tables)
+    return kept
+
+
+def _labels(examples: Sequence[Example], spec: FilterSpec) -> FloatArray:
+    return np.array([example.labels[spec.name].dimensions for example in examples], dtype=np.float64)
+
+
+def _isotonic(
+    spec: FilterSpec, raw: FloatArray, labels: FloatArray, judged: FloatArray, judged_labels: FloatArray
+) -> dict[str, IsotonicTable]:
+    tables = {}
+    for column, name in enumerate(spec.dimension_names):
+        fitted = IsotonicRegression(y_min=0.0, y_max=10.0, out_of_bounds="clip").fit(raw[:, column], labels[:, column])
+        table = IsotonicTable(
+            raw=np.round(fitted.X_thresholds_, 4).tolist(), calibrated=np.round(fitted.y_thresholds_, 4).tolist()
+        )
+        truth = judged_labels[:, column]
+        calibrated = np.interp(judged[:, column], table.raw, table.calibrated)
+        if np.mean((calibrated - truth) ** 2) < np.mean((judged[:, column] - truth) ** 2):
+            tables[name] = table
+    return tables
+
+
+def _apply(calibration: Calibration, raw: FloatArray, spec: FilterSpec) -> FloatArray:
+    return np.array([calibration.apply(spec.dimension_names, row) for row in raw.tolist()])
+
+
+def _no_intervals() -> Intervals:
+    return Intervals(coverage=COVERAGE, edges=[], half_widths=[10.0])
+
+
+def _intervals(predicted: FloatArray, truth: FloatArray) -> Intervals:
+    """Split-conformal half-widths with the finite-sample quantile in every bin."""
+    errors, bins = np.abs(predicted - truth), np.digitize(predicted, _EDGES)
+    edges: list[float] = []
+    groups: list[FloatArray] = [errors[bins == 0]]
+    for index, edge in enumerate(_EDGES, start=1):
+        members = errors[bins == index]
+        if min(len(members), len(groups[-1])) < _LEAST_IN_BIN:
+            groups[-1] = np.concatenate([groups[-1], members])
+        else:
+            edges.append(edge)
+            groups.append(members)
+    return Intervals(coverage=COVERAGE, edges=edges, half_widths=[_conformal_quantile(group) for group in groups])
+
+
+def _conformal_quantile(errors: FloatArray) -> float:
+    rank = int(np.ceil((len(errors) + 1) * COVERAGE))
+    return 10.0 if rank > len(errors) else round(float(np.sort(errors)[rank - 1]), 4)
+
+
+def _quantiles(reference: FloatArray) -> list[float]:
+    points = np.quantile(reference, np.linspace(0, 1, _PERCENTILE_POINTS + 1), method="inverted_cdf")
+    values: list[float] = np.round(points, 4).tolist()
+    return values
+
+
+def _write_tables(folder: Path, calibration: Calibration, percentiles: Percentiles) -> None:
+    write_json(folder / "calibration.json", calibration.model_dump())
+    write_json(folder / "percentiles.json", percentiles.model_dump())

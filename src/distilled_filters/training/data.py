@@ -1,0 +1,113 @@
+"""Labelled articles as the student sees them: windows, targets, splits.
+
+A data folder holds `articles.jsonl` (`id, title, content, language, stratum,
+cluster, split`) and `labels.jsonl` (`{"id", "runs": [{lens: [score, ...]}]}`, one
+entry a reading, dimensions in the order of the lens's spec; an absent lens was out of
+scope).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from distilled_filters.article import Article
+from distilled_filters.errors import RecordError
+from distilled_filters.preprocess import Preprocessor, Window
+from distilled_filters.registry import newest_folders
+from distilled_filters.spec import LensSpec, read_lens_spec
+
+__all__ = ["Example", "Labels", "read_examples", "read_lenses", "select"]
+
+FloatArray = npt.NDArray[np.float32]
+
+# The share of training clusters that only calibration sees.
+_CALIBRATION_SHARE = 0.08
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One lens's labels of one article, averaged over the oracle's readings.
+
+    `dimensions` (d,) are expected scores, 0-10; `scope` is the share of readings that
+    put the article in scope.
+    """
+
+    scope: float
+    dimensions: FloatArray
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled article, ready for a student."""
+
+    id: str
+    split: str
+    stratum: str
+    language: str
+    text: str
+    window: Window
+    labels: dict[str, Labels]
+
+
+def read_lenses(filters: Path) -> list[LensSpec]:
+    """Read the newest version of every lens under a `filters/` folder, by name."""
+    return [read_lens_spec(folder / "filter.toml") for folder in newest_folders(filters)]
+
+
+def read_examples(data: Path, lenses: Sequence[LensSpec], preprocessor: Preprocessor) -> list[Example]:
+    """Read a data folder; articles that the preprocessor refuses are left out, as in production."""
+    runs = {row["id"]: row["runs"] for row in _rows(data / "labels.jsonl")}
+    examples = []
+    for row in _rows(data / "articles.jsonl"):
+        if row["id"] not in runs:
+            continue
+        article = Article.parse(row)
+        try:
+            window = preprocessor(article)
+        except RecordError:
+            continue
+        examples.append(
+            Example(
+                id=row["id"],
+                split=_split(row),
+                stratum=row["stratum"],
+                language=row["language"],
+                text=f"{article.title}\n{article.content}",
+                window=window,
+                labels={lens.name: _average(runs[row["id"]], lens) for lens in lenses},
+            )
+        )
+    return examples
+
+
+def select(examples: Sequence[Example], split: str) -> list[Example]:
+    """Return the examples of one split: train, calibration, validation or test."""
+    return [example for example in examples if example.split == split]
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        yield from (json.loads(line) for line in lines)
+
+
+def _split(row: dict[str, Any]) -> str:
+    """Set a fixed share of the training clusters aside for calibration, near-duplicates together."""
+    digest = int(hashlib.sha256(str(row["cluster"]).encode()).hexdigest()[:8], 16)
+    aside = row["split"] == "train" and row["stratum"] != "audit" and digest / 0xFFFFFFFF < _CALIBRATION_SHARE
+    return "calibration" if aside else str(row["split"])
+
+
+def _average(runs: list[dict[str, list[float]]], lens: LensSpec) -> Labels:
+    zeros = [0.0] * len(lens.dimensions)
+    readings = np.array([run.get(lens.name, zeros) for run in runs], dtype=np.float32)
+    if readings.shape[1] != len(lens.dimensions):
+        raise ValueError(f"{lens.name} has {len(lens.dimensions)} dimensions; a label has {readings.shape[1]}")
+    return Labels(scope=float(readings.any(axis=1).mean()), dimensions=readings.mean(axis=0))

@@ -1,0 +1,71 @@
+"""Writing filter and backbone folders: files first, then the spec that names their digests."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from distilled_filters.checkpoints import sha256_of
+from distilled_filters.spec import FileRef, read_backbone_spec, read_filter_spec
+
+__all__ = ["file_ref", "write_backbone_spec", "write_checkpoint", "write_json", "write_text"]
+
+
+def file_ref(path: Path) -> FileRef:
+    """Return the reference of a file as it is now."""
+    return FileRef(path=path.name, sha256=sha256_of(path), size=path.stat().st_size)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that readers see the old text or the new one, never a part."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON with sorted keys, atomically."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_backbone_spec(folder: Path, fields: Mapping[str, Any]) -> None:
+    """Write `backbone.toml` beside `model.onnx` and `tokenizer.json`, and check it."""
+    document = tomlkit.document()
+    for key, value in fields.items():
+        document.add(key, tomlkit.item(value))
+    for key, name in (("model", "model.onnx"), ("tokenizer", "tokenizer.json")):
+        document.add(key, tomlkit.item(file_ref(folder / name).model_dump()))
+    write_text(folder / "backbone.toml", tomlkit.dumps(document))
+    read_backbone_spec(folder / "backbone.toml")
+
+
+def write_checkpoint(folder: Path, name: str, fields: Mapping[str, Any]) -> None:
+    """Put a checkpoint's entry into `filter.toml`, with the digests of its files, and check the spec."""
+    path = folder / "filter.toml"
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    entry = tomlkit.table()
+    entry.update(fields)
+    for key, file in (
+        ("head", "head.safetensors"),
+        ("calibration", "calibration.json"),
+        ("percentiles", "percentiles.json"),
+    ):
+        table = tomlkit.inline_table()
+        table.update(file_ref(folder / file).model_dump())
+        entry[key] = table
+    checkpoints = document.setdefault("checkpoints", tomlkit.table(is_super_table=True))
+    checkpoints[name] = entry
+    write_text(path, tomlkit.dumps(document))
+    read_filter_spec(path)

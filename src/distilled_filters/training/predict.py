@@ -1,0 +1,72 @@
+"""Running the shipped backbone and heads over labelled articles, as production does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from distilled_filters.article import Article
+from distilled_filters.decision import apply_gate, weighted_average
+from distilled_filters.errors import RecordError
+from distilled_filters.filter import Filter
+from distilled_filters.parallel import ordered_map
+from distilled_filters.preprocess import Preprocessor, Window
+from distilled_filters.registry import newest_folders
+from distilled_filters.scorers.head import ZeroInflatedHead
+from distilled_filters.scorers.onnx import Backbone, open_backbone
+from distilled_filters.spec import LensSpec
+from distilled_filters.threads import thread_count
+
+__all__ = ["averages", "embed", "open_filters", "raw_scores", "read_unlabelled"]
+
+FloatArray = npt.NDArray[np.float64]
+Embeddings = npt.NDArray[np.float32]
+
+
+def open_filters(filters: Path) -> tuple[list[Filter], Backbone, Preprocessor]:
+    """Open the newest version of every filter under a `filters/` folder, and what they share.
+
+    Raises:
+        ValueError: when the filters do not share one backbone and preprocessing.
+    """
+    found = [Filter(folder) for folder in newest_folders(filters)]
+    kinds = {(each.weights.backbone_sha256, each.spec.preprocessing) for each in found}
+    if len(kinds) != 1:
+        raise ValueError("these filters do not share one backbone and one [preprocessing]; handle them apart")
+    backbone = open_backbone(found[0].backbone_folder, found[0].weights.backbone_sha256)
+    return found, backbone, Preprocessor(found[0].spec.preprocessing, backbone.tokenizer)
+
+
+def embed(backbone: Backbone, windows: Sequence[Window], label: str) -> Embeddings:
+    """Return the embeddings (n, dims) of windows, with a progress bar."""
+    rows = ordered_map(lambda window: backbone.embed(window.ids), windows, thread_count())
+    return np.stack(list(tqdm(rows, desc=label, total=len(windows), unit="article")))
+
+
+def raw_scores(each: Filter, embeddings: Embeddings) -> FloatArray:
+    """Return a filter's uncalibrated dimensions (n, d), 0-10."""
+    head = ZeroInflatedHead.read(
+        each.folder / each.weights.head.path, len(each.spec.dimensions), embeddings.shape[1]
+    )
+    return np.array([head(embedding) for embedding in embeddings])
+
+
+def averages(dimensions: FloatArray, spec: LensSpec) -> FloatArray:
+    """Return the gated weighted averages (n,) of dimensions (n, d)."""
+    rows = dimensions.tolist()
+    return np.array([apply_gate(weighted_average(row, spec), row, spec)[0] for row in rows])
+
+
+def read_unlabelled(path: Path, preprocessor: Preprocessor) -> Iterator[Window]:
+    """Yield the windows of the articles in a JSONL file that can be scored."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                yield preprocessor(Article.parse(json.loads(line)))
+            except RecordError:
+                continue

@@ -1,0 +1,93 @@
+"""The encoder student: one shared encoder, one zero-inflated linear head a lens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoModel
+
+from distilled_filters.spec import LensSpec
+
+__all__ = ["Student", "StudentOutput", "head_rows"]
+
+# Targets are trained on 0-1; the heads' files hold the oracle's 0-10.
+SCALE = 10.0
+
+
+@dataclass
+class StudentOutput(dict[str, Tensor]):
+    """What the Trainer expects of a model: a mapping with `loss` and `logits`."""
+
+
+def head_rows(lenses: Sequence[LensSpec]) -> dict[str, slice]:
+    """Return which rows of the joint head belong to a lens: its scope logit, then its dimensions."""
+    rows, start = {}, 0
+    for lens in lenses:
+        rows[lens.name] = slice(start, start + 1 + len(lens.dimensions))
+        start = rows[lens.name].stop
+    return rows
+
+
+class Student(nn.Module):
+    """A transformer encoder, mean pooling over tokens, and one linear layer for all heads.
+
+    For every lens the head gives P(in scope) and the dimension scores of an article in
+    scope; the score is their product. Word embeddings stay frozen: seven languages
+    share them, and a few thousand articles touch only some.
+    """
+
+    def __init__(self, base: str | Path, lenses: Sequence[LensSpec], layers: int | None = None) -> None:
+        """Load a base encoder, a Hub id or a folder, and keep its first `layers` layers."""
+        super().__init__()
+        options = {} if layers is None else {"num_hidden_layers": layers}
+        self.encoder = AutoModel.from_pretrained(base, add_pooling_layer=False, dtype=torch.float32, **options)
+        self.encoder.embeddings.word_embeddings.requires_grad_(False)
+        self.rows = head_rows(lenses)
+        self.weights = {lens.name: torch.tensor([d.weight for d in lens.dimensions]) for lens in lenses}
+        self.head = nn.Linear(self.encoder.config.hidden_size, max(rows.stop for rows in self.rows.values()))
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return mean-pooled embeddings, (batch, dims)."""
+        hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Return `logits` (batch, rows) and, with labels of the same shape, `loss`.
+
+        Labels hold, in the head's order, the scope share and the expected dimensions, 0-10.
+        """
+        logits = self.head(self.embed(input_ids, attention_mask)).float()
+        if labels is None:
+            return {"logits": logits}
+        return {"loss": self._loss(logits, labels), "logits": logits}
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        scope_loss, dimension_losses, average_loss = logits.new_zeros(()), [], logits.new_zeros(())
+        for name, rows in self.rows.items():
+            scope_logit, scores = logits[:, rows][:, 0], logits[:, rows][:, 1:]
+            scope, expected = labels[:, rows][:, 0], labels[:, rows][:, 1:] / SCALE
+            weights = self.weights[name].to(scores)
+            scope_loss = scope_loss + functional.binary_cross_entropy_with_logits(scope_logit, scope)
+            inside = scope > 0
+            dimension_losses.append(_huber(scores[inside], expected[inside] / scope[inside, None]).mean(dim=1))
+            predicted = torch.sigmoid(scope_logit) * (scores.clamp(0, 1) @ weights)
+            average_loss = average_loss + _huber(predicted, expected @ weights).mean()
+        dimension_loss = torch.cat(dimension_losses)
+        lenses = len(self.rows)
+        return (
+            scope_loss / lenses
+            + 3 * (dimension_loss.mean() if len(dimension_loss) else dimension_loss.sum())
+            + 3 * average_loss / lenses
+        )
+
+
+def _huber(predicted: Tensor, target: Tensor) -> Tensor:
+    return functional.smooth_l1_loss(predicted, target, reduction="none", beta=0.1)
