@@ -10,6 +10,7 @@ before it is used.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,19 +46,21 @@ _HOMES = {
     "Status": "status",
     "TokenUse": "result",
     "available": "registry",
-    "errors": "",
     "load": "registry",
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604  (filters join by attribute, see __dir__)
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    value: Any
     if name in _HOMES:
-        home = _HOMES[name]
-        value = getattr(importlib.import_module(f"{__name__}.{home}"), name) if home else importlib.import_module(f"{__name__}.{name}")
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     elif name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    elif importlib.util.find_spec(f"{__name__}.{name}"):
+        # Python asks here for submodules, too, before it imports them.
+        value = importlib.import_module(f"{__name__}.{name}")
     else:
         from distilled_filters.errors import UnknownFilterError
         from distilled_filters.registry import load

@@ -29,7 +29,9 @@ def locate(ref: FileRef, folder: Path, hub: HubSource | None, owner: str) -> Pat
     """
     path = folder / ref.path if hub is None else _cached(ref, hub)
     if path is None or not path.is_file():
-        place = f"in {folder}; reinstall the package" if hub is None else f"in the cache; run `distillery prefetch {owner}`"
+        place = (
+            f"in {folder}; reinstall the package" if hub is None else f"in the cache; run `distillery prefetch {owner}`"
+        )
         raise MissingFileError(f"{owner}: {ref.path} is not {place}")
     return _checked(path, ref, owner)
 
@@ -65,10 +67,12 @@ def _cached(ref: FileRef, hub: HubSource) -> Path | None:
 def _checked(path: Path, ref: FileRef, owner: str) -> Path:
     size = path.stat().st_size
     if size != ref.size:
-        raise ChecksumError(f"{owner}: {path} has {size:,} bytes, the spec says {ref.size:,}; it is damaged or replaced")
+        raise ChecksumError(
+            f"{owner}: {path} has {size:,} bytes, the spec says {ref.size:,}; it is damaged or replaced"
+        )
     digest = sha256_of(path)
     if digest != ref.sha256:
         raise ChecksumError(
-            f"{owner}: {path} has SHA-256 {digest[:12]}..., the spec says {ref.sha256[:12]}...; it is damaged or replaced"
+            f"{owner}: {path} has SHA-256 {digest[:12]}, the spec says {ref.sha256[:12]}; it is damaged or replaced"
         )
     return path

@@ -3,12 +3,15 @@
 DistilledFiltersError
 ├── SpecError (ValueError)              a filter.toml or backbone.toml that breaks the rules
 │   └── IncompatibleEngineError         the filter declares another engine range
+├── SettingError (ValueError)           an argument or environment variable out of range
 ├── UnknownFilterError (LookupError)    no such filter, version or checkpoint
 ├── DuplicateFilterError (ValueError)   two distributions claim one name
 ├── CheckpointError (OSError)           a checkpoint file that cannot be used
 │   ├── MissingFileError (FileNotFoundError)
 │   ├── ChecksumError                   the bytes are not those the spec names
 │   └── HeadNotFoundError               head tensors are missing, extra or misshapen
+├── corpus.errors.CorpusError           a file of articles or scores that cannot be used
+│   └── ResumeError                     a run that cannot be begun or taken up
 └── RecordError (ValueError)            one article that cannot be scored; carries its Status
     └── NonFiniteScoreError (ArithmeticError)   the student answered NaN or infinity
 """
@@ -27,6 +30,7 @@ __all__ = [
     "MissingFileError",
     "NonFiniteScoreError",
     "RecordError",
+    "SettingError",
     "SpecError",
     "UnknownFilterError",
 ]
@@ -42,6 +46,10 @@ class SpecError(DistilledFiltersError, ValueError):
 
 class IncompatibleEngineError(SpecError):
     """The installed engine is outside the range a filter declares."""
+
+
+class SettingError(DistilledFiltersError, ValueError):
+    """An argument or an environment variable is out of range."""
 
 
 class UnknownFilterError(DistilledFiltersError, LookupError):

@@ -74,10 +74,10 @@ class Filter:
         self.checkpoint = checkpoint or self.spec.default_checkpoint
         if self.checkpoint not in self.spec.checkpoints:
             raise UnknownFilterError(
-                f"{self.name} {self.version} has no checkpoint {self.checkpoint!r}; it has {list(self.spec.checkpoints)}"
+                f"{self.name} {self.version} has no checkpoint {self.checkpoint!r}, but {list(self.spec.checkpoints)}"
             )
         self.threads = thread_count(threads)
-        self._arguments = {"checkpoint": checkpoint, "threads": threads}
+        self._arguments: dict[str, Any] = {"checkpoint": checkpoint, "threads": threads}
         self._requirement = requirement
         self._student: _Student | None = None
         weights = self.weights
@@ -181,7 +181,7 @@ class Filter:
             head, calibration, percentiles = (
                 checkpoints.locate(ref, self.folder, weights.hub, self._owner) for ref in weights.files
             )
-            backbone = open_backbone(self.backbone_folder, weights.backbone_sha256)
+            backbone = open_backbone(self.backbone_folder, weights.backbone_sha256, self._owner)
             # Two threads may come here at once; both build the same, and either may stay.
             self._student = _Student(
                 backbone=backbone,

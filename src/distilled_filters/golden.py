@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from distilled_filters.errors import SpecError
+from distilled_filters.files import write_text
 from distilled_filters.filter import Filter
 from distilled_filters.result import Score
 
-__all__ = ["TOLERANCE", "Deviation", "check_golden", "expectation", "read_golden"]
+__all__ = ["TOLERANCE", "Deviation", "check_golden", "expectation", "read_golden", "record_golden"]
 
 # A change of more than this on the 0-10 scale is a changed score, whatever its cause.
 TOLERANCE = 0.05
@@ -67,8 +68,25 @@ def check_golden(each: Filter) -> list[Deviation]:
             if found[field] != expected[field]:
                 deviations.append(Deviation(row["id"], field, expected[field], found[field]))
         pairs = {"weighted_average": (expected["weighted_average"], found["weighted_average"])}
-        pairs |= {name: (value, (found["dimensions"] or {}).get(name)) for name, value in expected["dimensions"].items()}
+        pairs |= {
+            name: (value, (found["dimensions"] or {}).get(name)) for name, value in expected["dimensions"].items()
+        }
         for field, (before, now) in pairs.items():
             if now is None or abs(now - before) > TOLERANCE:
                 deviations.append(Deviation(row["id"], field, before, now))
     return deviations
+
+
+def record_golden(each: Filter) -> list[Deviation]:
+    """Write the filter's present scores into its `golden.jsonl`; return what that changed.
+
+    A change calls for a new filter version and a line under "Changed scores" in
+    `filters/CHANGELOG.md`.
+    """
+    rows = read_golden(each.folder)
+    changed = check_golden(each) if all(row["expected"] for row in rows) else []
+    for row in rows:
+        row["expected"] = expectation(each.score(row))
+    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+    write_text(each.folder / "golden.jsonl", "\n".join(lines) + "\n")
+    return changed

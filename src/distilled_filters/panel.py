@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 
-from distilled_filters.errors import CheckpointError, DistilledFiltersError, RecordError
+from distilled_filters.errors import CheckpointError, DistilledFiltersError, RecordError, SettingError
 from distilled_filters.filter import Filter, score_together
 from distilled_filters.parallel import ordered_map
 from distilled_filters.registry import available, load
@@ -28,7 +28,7 @@ class Panel:
         threads: Articles scored at once by `score_batch` and `score_iter`, as for `Filter`.
 
     Raises:
-        ValueError: for no filter, or one name twice.
+        SettingError: for no filter, or one name twice.
     """
 
     def __init__(self, filters: Iterable[Filter | str], *, threads: int | None = None) -> None:
@@ -36,7 +36,7 @@ class Panel:
         self.filters = tuple(load(each) if isinstance(each, str) else each for each in filters)
         names = [each.name for each in self.filters]
         if not names or len(set(names)) != len(names):
-            raise ValueError(f"a panel needs filters with names of their own, not {names}")
+            raise SettingError(f"a panel needs at least one filter, and none twice; it was given {names}")
         self.threads = thread_count(threads)
         self.broken: dict[str, CheckpointError] = {}
         self._groups: list[list[Filter]] | None = None
@@ -85,7 +85,11 @@ class Panel:
         groups = self._groups or self.load()._groups or []
         if strict and self.broken:
             raise next(iter(self.broken.values()))
-        scores = {score.provenance.filter: score for group in groups for score in score_together(group, article, strict=strict)}
+        scores = {
+            score.provenance.filter: score
+            for group in groups
+            for score in score_together(group, article, strict=strict)
+        }
         for each in self.filters:
             if each.name in self.broken:
                 scores[each.name] = each.refuse(RecordError(Status.ERROR, str(self.broken[each.name])), article)

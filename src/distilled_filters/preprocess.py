@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from resiliparse.extract.html2text import extract_plain_text
 
-from distilled_filters.errors import RecordError
+from distilled_filters.errors import CheckpointError, RecordError
 from distilled_filters.result import TokenUse
 from distilled_filters.status import Status
 
@@ -75,8 +75,7 @@ class Preprocessor:
         """Encode the fixed parts once; padding and truncation stay off for good (AC10)."""
         self.settings = settings
         self._tokenizer = tokenizer
-        self._unknown = tokenizer.token_to_id("<unk>")
-        start, end = (tokenizer.token_to_id(token) for token in ("<s>", "</s>"))
+        start, end, self._unknown = (_special(tokenizer, token) for token in ("<s>", "</s>", "<unk>"))
         self._opening = [start, *self._encode(settings.prefix)]
         self._separator = self._encode(settings.separator)
         self._closing = [end]
@@ -132,6 +131,13 @@ class Preprocessor:
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
+
+
+def _special(tokenizer: Tokenizer, token: str) -> int:
+    identifier = tokenizer.token_to_id(token)
+    if identifier is None:
+        raise CheckpointError(f"the backbone's tokenizer has no {token!r} token; windows cannot be made with it")
+    return int(identifier)
 
 
 def _is_wall(body: str) -> bool:

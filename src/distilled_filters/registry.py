@@ -41,7 +41,7 @@ class Available:
     languages: tuple[str, ...]
     licence: str | None
     distribution: str
-    folder: Path
+    folder: Path | None
     problem: str | None = None
 
 
@@ -68,7 +68,13 @@ def available() -> list[Available]:
     Raises:
         DuplicateFilterError: when two distributions claim one name.
     """
-    return [_describe(name, home, folder) for name, home in sorted(_homes().items()) for folder in home.versions()]
+    found = []
+    for name, home in sorted(_homes().items()):
+        try:
+            found += [_describe(name, home, folder) for folder in home.versions()]
+        except UnknownFilterError as error:
+            found.append(Available(name, None, None, (), None, home.distribution, None, problem=str(error)))
+    return found
 
 
 def load(requirement: str, *, checkpoint: str | None = None, threads: int | None = None) -> Filter:
@@ -84,6 +90,8 @@ def load(requirement: str, *, checkpoint: str | None = None, threads: int | None
     """
     from packaging.requirements import InvalidRequirement, Requirement
 
+    from distilled_filters.filter import Filter
+
     try:
         parsed = Requirement(requirement)
     except InvalidRequirement as error:
@@ -91,20 +99,28 @@ def load(requirement: str, *, checkpoint: str | None = None, threads: int | None
             f"{requirement!r} is neither a filter name nor a requirement such as 'uplifting==1.*'"
         ) from error
     home = _home(parsed.name)
-    # Only now: Python asks this package for its submodules' names too, before it imports them.
-    from distilled_filters.filter import Filter
-
-    versions = [(_spec(folder, parsed.name), folder) for folder in home.versions()]
-    for spec, folder in versions:
+    installed = []
+    broken: SpecError | None = None
+    for folder in home.versions():
+        try:
+            spec = _spec(folder, parsed.name)
+        except SpecError as error:
+            # Never fall back silently from a broken version that was asked for to an older one.
+            if parsed.specifier.contains(f"{folder.name[1:]}.0.0"):
+                raise
+            broken = error
+            continue
         if parsed.specifier.contains(spec.version):
             pinned = f"{spec.name}=={spec.version}"
             return Filter(folder, checkpoint=checkpoint, threads=threads, requirement=pinned)
-    if not versions:
+        installed.append(spec.version)
+    if broken is not None:
+        raise broken
+    if not installed:
         raise UnknownFilterError(f"{parsed.name} from {home.distribution} holds no version; reinstall it")
-    installed = ", ".join(spec.version for spec, _ in versions)
     raise UnknownFilterError(
-        f"no installed version of {parsed.name} satisfies {str(parsed.specifier)!r}; installed: {installed}. "
-        f"Older and newer ones come with other releases of {home.distribution}"
+        f"no installed version of {parsed.name} satisfies {str(parsed.specifier)!r}; "
+        f"installed: {', '.join(installed)}. Older and newer ones come with other releases of {home.distribution}"
     )
 
 
@@ -169,8 +185,9 @@ def _spec(folder: Path, name: str) -> FilterSpec:
     from distilled_filters.spec import read_filter_spec
 
     spec = read_filter_spec(folder / "filter.toml")
-    if spec.name != name or spec.version.split(".")[0] != folder.name[1:]:
-        raise SpecError(f"{folder}/filter.toml: it is {spec.name} {spec.version}, which belongs in {spec.name}/v{spec.version.split('.')[0]}")
+    major = spec.version.split(".")[0]
+    if (spec.name, f"v{major}") != (name, folder.name):
+        raise SpecError(f"{folder}/filter.toml: {spec.name} {spec.version} belongs in {spec.name}/v{major}")
     return spec
 
 
@@ -185,4 +202,3 @@ def _describe(name: str, home: _Home, folder: Path) -> Available:
 def _forget() -> None:
     """Look for installed filters afresh; for tests and long-lived tools that install some."""
     _homes.cache_clear()
-

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -161,7 +162,7 @@ class LensSpec(_Spec):
     def _tiers_descend_to_zero(cls, value: tuple[Tier, ...]) -> tuple[Tier, ...]:
         _unique("tier", [tier.name for tier in value])
         bounds = [tier.at_least for tier in value]
-        if any(upper <= lower for upper, lower in zip(bounds, bounds[1:], strict=False)) or bounds[-1] != 0:
+        if any(upper <= lower for upper, lower in pairwise(bounds)) or bounds[-1] != 0:
             raise ValueError(f"at_least must fall from the best tier to the last, which is 0.0; it is {bounds}")
         return value
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from distilled_filters.errors import SettingError
+
 __all__ = ["THREADS_VARIABLE", "thread_count"]
 
 THREADS_VARIABLE = "DISTILLED_FILTERS_THREADS"
@@ -15,7 +17,7 @@ def thread_count(requested: int | None = None) -> int:
     """Return the argument, else the environment variable, else what this process may really use.
 
     Raises:
-        ValueError: when the argument or the variable is not a positive whole number.
+        SettingError: when the argument or the variable is not a positive whole number.
     """
     if requested is not None:
         return _positive(requested, "threads")
@@ -33,7 +35,7 @@ def _positive(value: int | str, source: str) -> int:
     except ValueError:
         count = 0
     if count < 1:
-        raise ValueError(f"{source} must be a whole number of 1 or more, not {value!r}")
+        raise SettingError(f"{source} must be a whole number of 1 or more, not {value!r}")
     return count
 
 

@@ -64,8 +64,10 @@ class Backbone:
         return embedding
 
 
-def open_backbone(folder: Path, model_sha256: str) -> Backbone:
+def open_backbone(folder: Path, model_sha256: str, owner: str) -> Backbone:
     """Return the process's one open backbone with this digest (AC14), checking its files first.
+
+    `owner` is the filter that asks, for messages.
 
     Raises:
         CheckpointError: when the folder holds other weights than the filter was trained on,
@@ -80,7 +82,7 @@ def open_backbone(folder: Path, model_sha256: str) -> Backbone:
                     f"{name} in {folder} has weights {spec.model.sha256[:12]}..., the filter was trained on "
                     f"{model_sha256[:12]}...; install the filter and its backbone from one release"
                 )
-            model, tokenizer = (checkpoints.locate(ref, folder, spec.hub, name) for ref in spec.files)
+            model, tokenizer = (checkpoints.locate(ref, folder, spec.hub, owner) for ref in spec.files)
             _open[model_sha256] = Backbone(spec, model, tokenizer)
         return _open[model_sha256]
 

@@ -16,9 +16,10 @@ from sklearn.isotonic import IsotonicRegression
 
 from distilled_filters.calibration import Calibration, Intervals, IsotonicTable, Percentiles
 from distilled_filters.checkpoints import sha256_of
+from distilled_filters.files import write_json
 from distilled_filters.spec import FilterSpec
 from distilled_filters.training.data import Example, read_examples, select
-from distilled_filters.training.folder import write_checkpoint, write_json
+from distilled_filters.training.folder import write_checkpoint
 from distilled_filters.training.predict import averages, embed, open_filters, raw_scores, read_unlabelled
 
 __all__ = ["calibrate", "write_identity"]
@@ -71,7 +72,7 @@ def calibrate(data: Path, filters: Path) -> dict[str, list[str]]:
             calibration,
             Percentiles(
                 head_sha256=digest,
-                source=f"{len(reference)} production-like articles: the unlabelled pool and the natural validation rows",
+                source=f"{len(reference)} production-like articles: the unlabelled pool, the natural validation rows",
                 averages=_quantiles(reference),
             ),
         )

@@ -32,7 +32,9 @@ class _Graph:
     """Nodes and weights of one ONNX graph in the making."""
 
     def __init__(self, encoder: BertModel) -> None:
-        self._state = {name: tensor.detach().cpu().float().numpy() for name, tensor in encoder.state_dict().items()}
+        self._state: dict[str, FloatArray] = {
+            name: tensor.detach().cpu().float().numpy() for name, tensor in encoder.state_dict().items()
+        }
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
@@ -52,7 +54,9 @@ class _Graph:
     def linear(self, hidden: str, module: str, output: str) -> tuple[str, str]:
         """Add the product with a torch linear layer's weight; return the product and the bias still to add."""
         weight = self.weight(f"{output}.weight", self.state(f"{module}.weight").T)
-        return self.node("MatMul", [hidden, weight], output), self.weight(f"{output}.bias", self.state(f"{module}.bias"))
+        return self.node("MatMul", [hidden, weight], output), self.weight(
+            f"{output}.bias", self.state(f"{module}.bias")
+        )
 
     def norm(self, module: str, output: str) -> list[str]:
         return [self.weight(f"{output}.{part}", self.state(f"{module}.{part}")) for part in ("weight", "bias")]
@@ -78,9 +82,9 @@ def _build(encoder: BertModel, *, packed_embeddings: bool) -> onnx.ModelProto:
     graph = _Graph(encoder)
     epsilon = config.layer_norm_eps
     words = _packed_words(graph) if packed_embeddings else _plain_words(graph)
-    positions = graph.state("embeddings.position_embeddings.weight") + graph.state(
-        "embeddings.token_type_embeddings.weight"
-    )[0]
+    positions = (
+        graph.state("embeddings.position_embeddings.weight") + graph.state("embeddings.token_type_embeddings.weight")[0]
+    )
     length = graph.node("Shape", ["input_ids"], "length", start=1, end=2)
     start = graph.weight("zero", np.array([0], np.int64))
     placed = graph.node("Slice", [graph.weight("positions", positions), start, length], "placed")
@@ -109,7 +113,9 @@ def _layer(graph: _Graph, hidden: str, index: int, heads: int, epsilon: float) -
     """Add one post-norm transformer layer: attention, then a GELU feed-forward block."""
     source, name = f"encoder.layer.{index}", f"layer_{index + 1}"
     parts = [f"{source}.attention.self.{part}" for part in ("query", "key", "value")]
-    projection = graph.weight(f"{name}.qkv", np.concatenate([graph.state(f"{part}.weight").T for part in parts], axis=1))
+    projection = graph.weight(
+        f"{name}.qkv", np.concatenate([graph.state(f"{part}.weight").T for part in parts], axis=1)
+    )
     projection_bias = graph.weight(f"{name}.qkv.bias", np.concatenate([graph.state(f"{part}.bias") for part in parts]))
     attention = graph.node("Attention", [hidden, projection, projection_bias], f"{name}.attention", num_heads=heads)
     mixed, mixed_bias = graph.linear(attention, f"{source}.attention.output.dense", f"{name}.mixed")
@@ -135,7 +141,11 @@ def _packed_words(graph: _Graph) -> str:
     blocks = table.reshape(len(table), -1, _BLOCK)
     extremes = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2, keepdims=True), axis=2)[..., 0]
     scales = np.where(extremes == 0, 1.0, extremes / -8.0).astype(np.float32)
-    codes = (np.clip(np.rint(blocks / scales[..., None]), -8, 7).astype(np.int8) & 0xF).astype(np.uint8).reshape(table.shape)
+    codes = (
+        (np.clip(np.rint(blocks / scales[..., None]), -8, 7).astype(np.int8) & 0xF)
+        .astype(np.uint8)
+        .reshape(table.shape)
+    )
     nibbles = codes[:, 0::2] | (codes[:, 1::2] << 4)
     graph.weights.append(helper.make_tensor("words", TensorProto.INT4, table.shape, nibbles.tobytes(), raw=True))
     return graph.node(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,32 +9,15 @@ from typing import Any
 import tomlkit
 
 from distilled_filters.checkpoints import sha256_of
+from distilled_filters.files import write_text
 from distilled_filters.spec import FileRef, read_backbone_spec, read_filter_spec
 
-__all__ = ["file_ref", "write_backbone_spec", "write_checkpoint", "write_json", "write_text"]
+__all__ = ["file_ref", "write_backbone_spec", "write_checkpoint"]
 
 
 def file_ref(path: Path) -> FileRef:
     """Return the reference of a file as it is now."""
     return FileRef(path=path.name, sha256=sha256_of(path), size=path.stat().st_size)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that readers see the old text or the new one, never a part."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON with sorted keys, atomically."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def write_backbone_spec(folder: Path, fields: Mapping[str, Any]) -> None:

@@ -38,7 +38,7 @@ def open_filters(filters: Path) -> tuple[list[Filter], Backbone, Preprocessor]:
     kinds = {(each.weights.backbone_sha256, each.spec.preprocessing) for each in found}
     if len(kinds) != 1:
         raise ValueError("these filters do not share one backbone and one [preprocessing]; handle them apart")
-    backbone = open_backbone(found[0].backbone_folder, found[0].weights.backbone_sha256)
+    backbone = open_backbone(found[0].backbone_folder, found[0].weights.backbone_sha256, found[0].name)
     return found, backbone, Preprocessor(found[0].spec.preprocessing, backbone.tokenizer)
 
 
@@ -50,9 +50,7 @@ def embed(backbone: Backbone, windows: Sequence[Window], label: str) -> Embeddin
 
 def raw_scores(each: Filter, embeddings: Embeddings) -> FloatArray:
     """Return a filter's uncalibrated dimensions (n, d), 0-10."""
-    head = ZeroInflatedHead.read(
-        each.folder / each.weights.head.path, len(each.spec.dimensions), embeddings.shape[1]
-    )
+    head = ZeroInflatedHead.read(each.folder / each.weights.head.path, len(each.spec.dimensions), embeddings.shape[1])
     return np.array([head(embedding) for embedding in embeddings])
 
 

@@ -6,17 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
-import torch
 from safetensors.numpy import save_file
 from safetensors.torch import load_model
 
-from distilled_filters.training.calibrate import write_identity
 from distilled_filters.registry import newest_folders
 from distilled_filters.spec import read_backbone_spec
+from distilled_filters.training.calibrate import write_identity
 from distilled_filters.training.data import read_lenses
 from distilled_filters.training.export import export_fp32, export_int8
 from distilled_filters.training.folder import write_backbone_spec, write_checkpoint
-from distilled_filters.training.student import SCALE, Student
+from distilled_filters.training.student import Student
 from distilled_filters.training.train import tokenizer_file
 
 __all__ = ["release"]
@@ -68,12 +67,8 @@ def release(run: Path, filters: Path, backbone: str, *, fp32: bool = False) -> P
 
 
 def _write_head(student: Student, lens: str, home: Path) -> None:
-    rows = student.rows[lens]
-    with torch.no_grad():
-        weight, bias = student.head.weight[rows].clone(), student.head.bias[rows].clone()
-        weight[1:] *= SCALE
-        bias[1:] *= SCALE
-    save_file({"weight": weight.numpy(), "bias": bias.numpy()}, home / "head.safetensors")
+    weight, bias = student.plain_head(lens)
+    save_file({"weight": weight.contiguous().numpy(), "bias": bias.numpy()}, home / "head.safetensors")
 
 
 def _digest(folder: Path) -> dict[str, str]:

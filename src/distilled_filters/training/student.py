@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,15 +12,10 @@ from transformers import AutoModel
 
 from distilled_filters.spec import LensSpec
 
-__all__ = ["Student", "StudentOutput", "head_rows"]
+__all__ = ["SCALE", "Student", "head_rows"]
 
 # Targets are trained on 0-1; the heads' files hold the oracle's 0-10.
 SCALE = 10.0
-
-
-@dataclass
-class StudentOutput(dict[str, Tensor]):
-    """What the Trainer expects of a model: a mapping with `loss` and `logits`."""
 
 
 def head_rows(lenses: Sequence[LensSpec]) -> dict[str, slice]:
@@ -49,9 +43,42 @@ class Student(nn.Module):
         self.encoder.embeddings.word_embeddings.requires_grad_(False)
         self.rows = head_rows(lenses)
         self.weights = {lens.name: torch.tensor([d.weight for d in lens.dimensions]) for lens in lenses}
-        self.head = nn.Linear(self.encoder.config.hidden_size, max(rows.stop for rows in self.rows.values()))
+        width = self.encoder.config.hidden_size
+        self.register_buffer("center", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(width))
+        self.head = nn.Linear(width, max(rows.stop for rows in self.rows.values()))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+
+    @torch.no_grad()
+    def start_from(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Standardise the head's input and start its bias at the labels' means.
+
+        With a head that first has to find the base rates, the shortest way down the loss
+        is to make all embeddings alike; fine-tuning does not recover from that.
+
+        Args:
+            embeddings: The base encoder's, (n, dims).
+            labels: As in `forward`, (m, rows), not necessarily of the same articles.
+        """
+        self.center.copy_(embeddings.mean(dim=0))
+        self.spread.copy_(embeddings.std(dim=0))
+        for rows in self.rows.values():
+            scope = labels[:, rows.start]
+            share = scope.mean().clamp(1e-3, 1 - 1e-3)
+            inside = labels[:, rows.start + 1 : rows.stop].sum(dim=0) / scope.sum().clamp(min=1e-6)
+            self.head.bias[rows.start] = torch.logit(share)
+            self.head.bias[rows.start + 1 : rows.stop] = inside / SCALE
+
+    @torch.no_grad()
+    def plain_head(self, lens: str) -> tuple[Tensor, Tensor]:
+        """Return one lens's weight and bias for unstandardised embeddings, dimensions on 0-10."""
+        rows = self.rows[lens]
+        weight = self.head.weight[rows] / self.spread
+        bias = self.head.bias[rows] - weight @ self.center
+        weight[1:] *= SCALE
+        bias[1:] *= SCALE
+        return weight, bias
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return mean-pooled embeddings, (batch, dims)."""
@@ -64,7 +91,8 @@ class Student(nn.Module):
 
         Labels hold, in the head's order, the scope share and the expected dimensions, 0-10.
         """
-        logits = self.head(self.embed(input_ids, attention_mask)).float()
+        standard = (self.embed(input_ids, attention_mask) - self.center) / self.spread
+        logits = self.head(standard).float()
         if labels is None:
             return {"logits": logits}
         return {"loss": self._loss(logits, labels), "logits": logits}

@@ -18,6 +18,7 @@ from safetensors.torch import save_model
 from sklearn.metrics import average_precision_score
 from tokenizers import Tokenizer
 from torch import Tensor
+from tqdm import tqdm
 from transformers import EvalPrediction, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -37,7 +38,7 @@ class Recipe:
     layers: int | None = None
     epochs: float = 3
     batch_size: int = 16
-    encoder_learning_rate: float = 1e-4
+    encoder_learning_rate: float = 7e-5
     head_learning_rate: float = 1e-3
     warmup: float = 0.1
     weight_decay: float = 0.01
@@ -69,10 +70,11 @@ def _collate(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-class _TwoRates(Trainer):  # type: ignore[misc]
+class _TwoRates(Trainer):
     """The Hugging Face Trainer with a larger learning rate for the fresh heads."""
 
     recipe: Recipe
+    optimizer: Any
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -95,11 +97,13 @@ def train(recipe: Recipe, data: Path, filters: Path, output: Path) -> Path:
     checkpoints, from which a second call with the same output goes on.
     """
     lenses = read_lenses(filters)
-    tokenizer_file = tokenizer_file(recipe.base)
-    preprocessor = Preprocessor(shared_preprocessing(lenses), Tokenizer.from_file(str(tokenizer_file)))
+    tokenizer = Tokenizer.from_file(str(tokenizer_file(recipe.base)))
+    preprocessor = Preprocessor(shared_preprocessing(lenses), tokenizer)
     examples = read_examples(data, lenses, preprocessor)
     student = Student(recipe.base, lenses, recipe.layers)
     training, validation = select(examples, "train"), select(examples, "validation")
+    rows = _Rows(training, lenses)
+    student.start_from(_sample_embeddings(student, rows), torch.stack([row["labels"] for row in rows]))
     steps = int(np.ceil(len(training) / recipe.batch_size) * recipe.epochs)
     arguments = TrainingArguments(
         output_dir=str(output / "checkpoints"),
@@ -125,7 +129,7 @@ def train(recipe: Recipe, data: Path, filters: Path, output: Path) -> Path:
     trainer = _TwoRates(
         model=student,
         args=arguments,
-        train_dataset=_Rows(training, lenses),
+        train_dataset=rows,
         eval_dataset=_Rows(validation, lenses),
         data_collator=_collate,
         compute_metrics=lambda prediction: _ranking(prediction, student, lenses),
@@ -137,6 +141,16 @@ def train(recipe: Recipe, data: Path, filters: Path, output: Path) -> Path:
     record = {"recipe": asdict(recipe), "rows": len(training), "history": trainer.state.log_history}
     (output / "recipe.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return output
+
+
+@torch.no_grad()
+def _sample_embeddings(student: Student, rows: _Rows) -> Tensor:
+    """Embed every n-th training article by the base encoder, some hundreds in all."""
+    student.eval()
+    batches = [_collate([rows[index]]) for index in range(0, len(rows), max(1, len(rows) // 384))]
+    embeddings = [student.embed(batch["input_ids"], batch["attention_mask"]) for batch in tqdm(batches, desc="base")]
+    student.train()
+    return torch.cat(embeddings)
 
 
 def shared_preprocessing(lenses: Sequence[LensSpec]) -> Any:

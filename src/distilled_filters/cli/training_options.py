@@ -1,0 +1,34 @@
+"""Options that the training commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from distilled_filters.errors import DistilledFiltersError
+
+__all__ = ["DataFolder", "FiltersFolder", "training_extra"]
+
+DataFolder: TypeAlias = Annotated[
+    Path,
+    typer.Option("--data", exists=True, file_okay=False, help="Folder with articles.jsonl and labels.jsonl."),
+]
+FiltersFolder: TypeAlias = Annotated[
+    Path,
+    typer.Option("--filters", exists=True, file_okay=False, help="Folder of filter folders, one a lens."),
+]
+
+
+@contextmanager
+def training_extra() -> Iterator[None]:
+    """Turn a missing library into the pip line that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise DistilledFiltersError(
+            f"this command needs {error.name}; install it with: pip install 'distilled-filters[train]'"
+        ) from error

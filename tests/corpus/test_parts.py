@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distilled_filters.corpus.errors import ResumeError
+from distilled_filters.corpus.formats import FORMATS
+from distilled_filters.corpus.parts import Parts, manifest
+from distilled_filters.corpus.rows import Row
+from distilled_filters.corpus.sources import find_sources
+from distilled_filters.filter import Filter
+
+SETTINGS = {"format": "jsonl", "inputs": [{"path": "a.jsonl", "size": 3}]}
+
+
+class _CrashError(Exception):
+    pass
+
+
+def _rows(each: Filter, first: int, last: int, *, crash: bool = False) -> Iterator[Row]:
+    for number in range(first, last):
+        yield Row(number, f"title {number}", {"uplifting": each.score(None)})
+    if crash:
+        raise _CrashError
+
+
+def _parts(output: Path, settings: dict[str, Any] = SETTINGS) -> Parts:
+    return Parts(output, FORMATS["jsonl"]([]), settings, shard_rows=3)
+
+
+@pytest.fixture
+def crashed(uplifting: Filter, tmp_path: Path) -> Path:
+    """The output of a run that died after 7 of 11 rows, so with two whole shards."""
+    parts = _parts(tmp_path / "out.jsonl")
+    parts.begin()
+    with pytest.raises(_CrashError):
+        parts.write(_rows(uplifting, 0, 7, crash=True))
+    return tmp_path / "out.jsonl"
+
+
+def test_a_run_leaves_the_output_alone(uplifting: Filter, tmp_path: Path) -> None:
+    parts = _parts(tmp_path / "out.jsonl")
+    parts.begin()
+    parts.write(_rows(uplifting, 0, 11))
+    assert not (tmp_path / "out.jsonl").exists()
+    parts.finish()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 11
+    assert parts.tally == {"invalid": 11}
+
+
+def test_ac23_resume_goes_on_after_the_last_whole_shard(uplifting: Filter, crashed: Path, tmp_path: Path) -> None:
+    parts = _parts(crashed)
+    parts.begin(resume=True)
+    assert parts.rows_done == 6
+    parts.write(_rows(uplifting, parts.rows_done, 11))
+    parts.finish()
+    whole = _parts(tmp_path / "whole.jsonl")
+    whole.begin()
+    whole.write(_rows(uplifting, 0, 11))
+    whole.finish()
+    assert crashed.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert parts.tally == whole.tally
+
+
+def test_a_run_that_died_while_joining_can_be_resumed(uplifting: Filter, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    first = _parts(output)
+    first.begin()
+    first.write(_rows(uplifting, 0, 4))
+    (output.with_name("out.jsonl.parts") / "unfinished").write_text("half a jo")
+    output.write_text("what the join had put there just before it died")
+    again = _parts(output)
+    again.begin(resume=True)
+    again.write(_rows(uplifting, again.rows_done, 4))
+    again.finish()
+    assert len(output.read_text().splitlines()) == 4
+
+
+def test_a_run_that_died_before_its_manifest_can_be_resumed(uplifting: Filter, tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl.parts").mkdir()
+    parts = _parts(tmp_path / "out.jsonl")
+    parts.begin(resume=True)
+    assert parts.rows_done == 0
+
+
+def test_leftovers_are_refused_without_resume_or_force(crashed: Path) -> None:
+    with pytest.raises(ResumeError, match=r"--resume.*--force"):
+        _parts(crashed).begin()
+    parts = _parts(crashed)
+    parts.begin(force=True)
+    assert parts.rows_done == 0
+
+
+def test_a_finished_output_is_refused_without_force(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    output.write_text("precious")
+    with pytest.raises(ResumeError, match="exists already; replace it with --force"):
+        _parts(output).begin()
+    with pytest.raises(ResumeError, match="nothing to resume"):
+        _parts(output).begin(resume=True)
+    _parts(output).begin(force=True)
+    assert output.read_text() == "precious"
+
+
+def test_resume_with_other_settings_names_what_differs(crashed: Path) -> None:
+    other = {"format": "jsonl", "inputs": [{"path": "a.jsonl", "size": 4}, {"path": "b.jsonl"}]}
+    with pytest.raises(ResumeError) as error:
+        _parts(crashed, other).begin(resume=True)
+    assert "inputs.0.size was 3 and is 4" in str(error.value)
+    assert "inputs.1.path was absent and is b.jsonl" in str(error.value)
+    assert "format" not in str(error.value).replace("--format", "")
+
+
+def test_the_manifest_changes_with_inputs_and_filters(uplifting: Filter, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("null\n")
+    before = manifest(find_sources([str(path)]), [uplifting], "csv")
+    assert before == manifest(find_sources([str(path)]), [uplifting], "csv")
+    path.write_text("true\n")
+    after = manifest(find_sources([str(path)]), [uplifting], "csv")
+    assert before["inputs"] != after["inputs"]
+    assert before["filters"]["uplifting"]["version"] == uplifting.version

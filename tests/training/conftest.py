@@ -1,0 +1,89 @@
+"""A tiny encoder, a tiny corpus and two lenses: the whole training path in seconds."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LENSES = ("movement_growth", "uplifting")
+_FILLER = ["the", "a", "of", "in", "and", "city", "people", "week", "report", "new", "said", "year", "group", "plan"]
+# Words that give a lens away, so that even a tiny student can learn something.
+_SIGNS = {"movement_growth": ["protest", "union", "march"], "uplifting": ["rescued", "healed", "freed"]}
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Folders of one tiny training: base encoder, data, filters, run."""
+
+    base: Path
+    data: Path
+    filters: Path
+    run: Path
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """A trained and released tiny student for two lenses."""
+    pytest.importorskip("torch")
+    from distilled_filters.training.release import release
+    from distilled_filters.training.train import Recipe, train
+
+    root = tmp_path_factory.mktemp("workshop")
+    place = Workshop(root / "base", root / "data", root / "filters", root / "run")
+    _make_base(place.base)
+    _make_data(place.data)
+    for lens in LENSES:
+        shutil.copytree(ROOT / "filters" / lens, place.filters / lens)
+    recipe = Recipe(base=str(place.base), epochs=6, head_learning_rate=1e-2, encoder_learning_rate=1e-3, bf16=False)
+    train(recipe, place.data, place.filters, place.run)
+    release(place.run, place.filters, "tiny/v1")
+    return place
+
+
+def _make_base(folder: Path) -> None:
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel
+
+    words = ["<s>", "<pad>", "</s>", "<unk>", "query", ":", "[...]", ".", *_FILLER, *chain(*_SIGNS.values())]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
+        max_position_embeddings=256,
+    )  # fmt: skip
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+
+
+def _make_data(folder: Path) -> None:
+    chance = random.Random(0)
+    articles, labels = [], []
+    for number in range(240):
+        lens = chance.choice([None, *LENSES])
+        words = chance.choices(_FILLER, k=60)
+        scores = {}
+        if lens:
+            level = chance.choice([3.0, 5.0, 8.0])
+            for place in chance.sample(range(60), k=int(level)):
+                words[place] = chance.choice(_SIGNS[lens])
+            scores = {lens: [level] * 6}
+        name = f"row-{number}"
+        split = ("train", "train", "train", "train", "validation", "test")[number % 6]
+        articles.append({
+            "id": name, "title": "report", "content": " ".join(words), "language": "en", "stratum": "natural",
+            "cluster": name, "split": split,
+        })  # fmt: skip
+        labels.append({"id": name, "runs": [scores]})
+    folder.mkdir()
+    for file, rows in (("articles", articles), ("labels", labels), ("unlabelled", articles[:20])):
+        (folder / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
