@@ -32,14 +32,26 @@ _FIXES = ftfy.TextFixerConfig(uncurl_quotes=False, fix_latin_ligatures=False, un
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\s*[|•\n]\s*")
 # What consent walls and script walls say, in the seven languages the filters read.
 _WALL = re.compile(
-    r"cookie|javascript"
-    r"|privacy (policy|settings|preferences)|your privacy|consent|accept all|reject all|manage (choices|options)"
+    r"cookie"
+    r"|privacy (policy|settings|preferences)|your privacy|your consent|accept all|reject all|manage (choices|options)"
     r"|privacy(verklaring|beleid|instellingen)|alles (accepteren|weigeren|toestaan)|toestemming"
     r"|datenschutz|alle akzeptieren|alle ablehnen|einwilligung"
-    r"|aceptar (todo|todas)|rechazar (todo|todas)|política de privacidad|consentimiento"
+    r"|aceptar (todo|todas)|rechazar (todo|todas)|política de privacidad|(su|tu|el) consentimiento"
     r"|aceitar (todos|tudo)|rejeitar (todos|tudo)|política de privacidade|consentimento"
     r"|tout accepter|tout refuser|politique de confidentialité|consentement"
-    r"|accetta (tutti|tutto)|rifiuta (tutti|tutto)|informativa sulla privacy|consenso",
+    r"|accetta (tutti|tutto)|rifiuta (tutti|tutto)|informativa sulla privacy|(tuo|vostro|il) consenso",
+    re.IGNORECASE,
+)
+# What only a wall says to its reader; an article about walls does not.
+_WALL_ADDRESS = re.compile(
+    r"we value your privacy|we and our (\d+ )?partners|enable javascript|javascript is (disabled|required)"
+    r"|wij en onze (\d+ )?partners|uw privacy is belangrijk|schakel javascript in|javascript in te schakelen"
+    r"|wir und unsere (\d+ )?partner|privatsphäre ist uns wichtig"
+    r"|aktivieren sie (bitte )?javascript|javascript aktivieren"
+    r"|nosotros y nuestros (\d+ )?socios|valoramos (tu|su) privacidad|(active|activa|habilite|habilita) javascript"
+    r"|nós e (os )?nossos (\d+ )?parceiros|valorizamos (a )?sua privacidade|(ative|habilite) (o )?javascript"
+    r"|nous et nos (\d+ )?partenaires|nous respectons votre vie privée|activ(er|ez) javascript"
+    r"|noi e i nostri (\d+ )?partner|la tua privacy è importante|(attiva|abilita)(re)? javascript",
     re.IGNORECASE,
 )
 # A page of more than this many characters is an article that may speak of cookies, not a banner.
@@ -141,9 +153,11 @@ def _special(tokenizer: Tokenizer, token: str) -> int:
 
 
 def _is_wall(body: str) -> bool:
-    """Tell a consent wall or script wall: a short page most of whose sentences speak of it."""
+    """Tell a consent or script wall: a short page that speaks as one, or mostly of one."""
     if len(body) > _WALL_CHARACTERS:
         return False
+    if _WALL_ADDRESS.search(body):
+        return True
     sentences = [sentence for sentence in _SENTENCE.split(body) if sentence]
     wall = sum(len(sentence) for sentence in sentences if _WALL.search(sentence))
     return wall > len(body) / 2

@@ -25,6 +25,14 @@ def test_the_readme_code_runs() -> None:
     assert len(run.stdout.splitlines()) >= 9
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_the_examples_run(script: Path) -> None:
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip()
+
+
 def test_generated_pages_are_fresh() -> None:
     assert stale(generate(newest_folders(ROOT / "filters"), ROOT / "README.md")) == []
 
