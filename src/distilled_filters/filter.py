@@ -14,7 +14,7 @@ import distilled_filters
 from distilled_filters import checkpoints, decision
 from distilled_filters.article import Article, record_id
 from distilled_filters.calibration import Calibration, Percentiles, read_calibration, read_percentiles
-from distilled_filters.errors import IncompatibleEngineError, RecordError, UnknownFilterError
+from distilled_filters.errors import IncompatibleEngineError, RecordError, SpecError, UnknownFilterError
 from distilled_filters.parallel import ordered_map
 from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.result import Provenance, Score, Status
@@ -116,6 +116,7 @@ class Filter:
 
         Raises:
             CheckpointError: when a file is missing, damaged, or made for other weights.
+            SpecError: when the window is longer than the backbone reads.
         """
         self._open()
         return self
@@ -182,10 +183,16 @@ class Filter:
                 checkpoints.locate(ref, self.folder, weights.hub, self._owner) for ref in weights.files
             )
             backbone = open_backbone(self.backbone_folder, weights.backbone_sha256, self._owner)
+            preprocessor = Preprocessor(self.spec.preprocessing, backbone.tokenizer)
+            if preprocessor.window_tokens > backbone.spec.max_tokens:
+                raise SpecError(
+                    f"{self.folder}/filter.toml: preprocessing makes windows of {preprocessor.window_tokens} tokens; "
+                    f"{weights.backbone} reads at most {backbone.spec.max_tokens}"
+                )
             # Two threads may come here at once; both build the same, and either may stay.
             self._student = _Student(
                 backbone=backbone,
-                preprocessor=Preprocessor(self.spec.preprocessing, backbone.tokenizer),
+                preprocessor=preprocessor,
                 head=ZeroInflatedHead.read(head, len(self.spec.dimensions), backbone.spec.dims),
                 calibration=read_calibration(calibration, weights.head.sha256),
                 percentiles=read_percentiles(percentiles, weights.head.sha256),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 
-from distilled_filters.errors import CheckpointError, DistilledFiltersError, RecordError, SettingError
+from distilled_filters.errors import DistilledFiltersError, RecordError, SettingError
 from distilled_filters.filter import Filter, score_together
 from distilled_filters.parallel import ordered_map
 from distilled_filters.registry import available, load
@@ -38,7 +38,7 @@ class Panel:
         if not names or len(set(names)) != len(names):
             raise SettingError(f"a panel needs at least one filter, and none twice; it was given {names}")
         self.threads = thread_count(threads)
-        self.broken: dict[str, CheckpointError] = {}
+        self.broken: dict[str, DistilledFiltersError] = {}
         self._groups: list[list[Filter]] | None = None
 
     @classmethod
@@ -65,7 +65,7 @@ class Panel:
         for each in self.filters:
             try:
                 each.load()
-            except CheckpointError as error:
+            except DistilledFiltersError as error:
                 self.broken[each.name] = error
                 warnings.warn(f"{each.name} cannot score: {error}", BrokenFilterWarning, stacklevel=2)
             else:

@@ -43,7 +43,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
         shutil.copytree(ROOT / "filters" / lens, place.filters / lens)
     recipe = Recipe(base=str(place.base), epochs=6, head_learning_rate=1e-2, encoder_learning_rate=1e-3, bf16=False)
     train(recipe, place.data, place.filters, place.run)
-    release(place.run, place.filters, "tiny/v1")
+    release(place.run, place.filters, "tiny/v1", licence="MIT")
     return place
 
 

@@ -9,8 +9,6 @@ session. Parallelism is across articles, where it also is fastest: see
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +18,13 @@ from tokenizers import Tokenizer
 
 from distilled_filters import checkpoints
 from distilled_filters.errors import CheckpointError, RecordError
+from distilled_filters.scorers.forks import fork_gate
 from distilled_filters.spec import BackboneSpec, read_backbone_spec
 from distilled_filters.status import Status
 
 __all__ = ["Backbone", "open_backbone"]
 
 _open: dict[str, Backbone] = {}
-_lock = threading.Lock()
 
 
 class Backbone:
@@ -58,7 +56,8 @@ class Backbone:
             RecordError: with `Status.ERROR` when the runtime fails, as when memory is short.
         """
         try:
-            embedding: npt.NDArray[np.float32] = self._session.run(None, {"input_ids": ids[np.newaxis]})[0][0]
+            with fork_gate:
+                embedding: npt.NDArray[np.float32] = self._session.run(None, {"input_ids": ids[np.newaxis]})[0][0]
         except Exception as error:
             raise RecordError(Status.ERROR, f"the backbone failed on {len(ids)} tokens: {error}") from error
         return embedding
@@ -73,7 +72,7 @@ def open_backbone(folder: Path, model_sha256: str, owner: str) -> Backbone:
         CheckpointError: when the folder holds other weights than the filter was trained on,
             or its files are missing, damaged or unreadable.
     """
-    with _lock:
+    with fork_gate.opening:
         if model_sha256 not in _open:
             spec = read_backbone_spec(folder / "backbone.toml")
             name = f"backbone {spec.name}/v{spec.version}"
@@ -85,13 +84,3 @@ def open_backbone(folder: Path, model_sha256: str, owner: str) -> Backbone:
             model, tokenizer = (checkpoints.locate(ref, folder, spec.hub, owner) for ref in spec.files)
             _open[model_sha256] = Backbone(spec, model, tokenizer)
         return _open[model_sha256]
-
-
-def _renew_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    # Another thread of the parent may hold the lock at the moment of a fork.
-    os.register_at_fork(after_in_child=_renew_lock)

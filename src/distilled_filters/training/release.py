@@ -21,16 +21,23 @@ from distilled_filters.training.train import tokenizer_file
 __all__ = ["release"]
 
 
-def release(run: Path, filters: Path, backbone: str, *, fp32: bool = False) -> Path:
+def release(
+    run: Path, filters: Path, backbone: str, *, licence: str, base: str | None = None, fp32: bool = False
+) -> Path:
     """Write `backbones/<backbone>` and every filter's head from a training run.
 
     Calibration starts as the identity; `distillery calibrate` comes next.
 
+    Args:
+        run: A folder that `train` has finished.
+        filters: The `filters/` folder.
+        backbone: Its name and version, such as `me5_small/v1`.
+        licence: The licence of the base encoder's weights.
+        base: What the base encoder is called in specs and cards; by default as in the recipe.
+        fp32: Keep fp32 weights.
+
     Returns:
         The backbone's folder.
-
-    Raises:
-        HeadNotFoundError: never here, but at load where a head does not fit its backbone.
     """
     recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["recipe"]
     lenses = read_lenses(filters)
@@ -48,8 +55,8 @@ def release(run: Path, filters: Path, backbone: str, *, fp32: bool = False) -> P
         {
             "name": name,
             "version": int(version),
-            "base": "intfloat/multilingual-e5-small, Latin vocabulary",
-            "licence": "MIT",
+            "base": base or recipe["base"],
+            "licence": licence,
             "layers": config.num_hidden_layers,
             "dims": config.hidden_size,
             "max_tokens": config.max_position_embeddings,

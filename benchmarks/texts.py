@@ -1,0 +1,83 @@
+"""Seeded articles that fill an encoder with exactly so many tokens, and filters that read all of them."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+from pathlib import Path
+
+from ours import opened, preprocessor
+from plan import TOKENS, Settings, Text
+
+from distilled_filters.article import Article
+from distilled_filters.filter import Filter
+from distilled_filters.registry import embedded_folder, newest_folders
+
+__all__ = ["articles", "widen"]
+
+SEED = 20240607
+_TITLE_WORDS = 7
+_SENTENCE_WORDS = 14
+_VOCABULARY = """
+the a of and in to for with from after before over under near by on at as its their new old first last many
+few city river school hospital farm forest village council region coast island market road bridge harbour
+library volunteers researchers teachers farmers engineers residents families students nurses fishermen
+officials restored opened measured planted published rebuilt counted trained agreed reported funded reduced
+doubled wetland biodiversity electricity vaccination scholarship cooperative apprenticeship infrastructure
+neighbourhood photovoltaic transparency reforestation groundwater municipality evaluation percent year years
+million people local public national clean safe shared independent careful steady documented
+"""
+_WORDS = _VOCABULARY.split()
+
+
+def widen(target: Path) -> tuple[Filter, Settings]:
+    """Copy the embedded filters into `target`, each with a head so long that the encoder is filled.
+
+    Returns one of the copies, and what was found out about the filters on the way.
+    """
+    source = embedded_folder()
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("backbones"))
+    (target / "backbones").symlink_to(source / "backbones", target_is_directory=True)
+    folders = newest_folders(target)
+    for folder in folders:
+        shipped = Filter(folder)
+        window, most = preprocessor(shipped).window_tokens, opened(shipped)[0].max_tokens
+        head = shipped.spec.preprocessing.head_tokens + most - window
+        spec = folder / "filter.toml"
+        spec.write_text(re.sub(r"(?m)^head_tokens = .*$", f"head_tokens = {head}", spec.read_text("utf-8")), "utf-8")
+    settings = Settings(threads=0, encoder="", filters=len(folders), window=window, max_tokens=most)
+    return Filter(folders[0]), settings
+
+
+def articles(full: Filter, count: int) -> dict[int, list[Text]]:
+    """Return `count` articles for each of `TOKENS`, checked against what a full window really reads."""
+    cut, rng = preprocessor(full), random.Random(SEED)
+    costs = _costs(full)
+    probe = cut(Article(content=" ".join(_WORDS)))
+    extra = len(probe.ids) - probe.tokens.total
+    made = {tokens: [_article(tokens, extra, costs, rng) for _ in range(count)] for tokens in TOKENS}
+    for tokens, texts in made.items():
+        for text in texts:
+            read = cut(Article(text["title"], text["content"]))
+            if len(read.ids) != tokens or read.tokens.truncated:
+                raise AssertionError(f"an article for {tokens} tokens has {len(read.ids)}: {text['content']!r}")
+    return made
+
+
+def _costs(filter_: Filter) -> dict[str, int]:
+    tokenizer = opened(filter_)[1]
+    words = [*_WORDS, *(f"{word}." for word in _WORDS)]
+    return {word: len(tokenizer.encode(word, add_special_tokens=False).ids) for word in words}
+
+
+def _article(tokens: int, extra: int, costs: dict[str, int], rng: random.Random) -> Text:
+    words: list[str] = []
+    left = tokens - extra
+    while left:
+        body = len(words) - _TITLE_WORDS
+        stop = "." if left > 1 and body > 0 and body % _SENTENCE_WORDS == 0 else ""
+        word = rng.choice([word for word in _WORDS if costs[word + stop] <= left]) + stop
+        words.append(word)
+        left -= costs[word]
+    return Text(title=" ".join(words[:_TITLE_WORDS]), content=" ".join(words[_TITLE_WORDS:]), tokens=tokens)
