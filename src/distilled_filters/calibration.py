@@ -9,26 +9,45 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from distilled_filters.errors import CheckpointError
 
 __all__ = ["Calibration", "Intervals", "IsotonicTable", "Percentiles", "read_calibration", "read_percentiles"]
 
 
+OnScale = Annotated[float, Field(ge=0, le=10)]
+
+
+def _ascends(values: list[float]) -> list[float]:
+    if any(upper < lower for lower, upper in pairwise(values)):
+        raise ValueError("the values fall; they must ascend")
+    return values
+
+
+Ascending = Annotated[list[OnScale], AfterValidator(_ascends)]
+
+
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class IsotonicTable(_Table):
     """A non-decreasing piecewise linear map of one dimension's score (Zadrozny & Elkan, 2002)."""
 
-    raw: Annotated[list[float], Field(min_length=2)]
-    calibrated: Annotated[list[float], Field(min_length=2)]
+    raw: Annotated[Ascending, Field(min_length=2)]
+    calibrated: Annotated[Ascending, Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if len(self.raw) != len(self.calibrated):
+            raise ValueError(f"{len(self.raw)} raw and {len(self.calibrated)} calibrated points")
+        return self
 
 
 class Intervals(_Table):
@@ -38,8 +57,14 @@ class Intervals(_Table):
     """
 
     coverage: Annotated[float, Field(gt=0, lt=1)]
-    edges: list[float]
-    half_widths: Annotated[list[float], Field(min_length=1)]
+    edges: Ascending
+    half_widths: list[OnScale]
+
+    @model_validator(mode="after")
+    def _one_more_bin(self) -> Self:
+        if len(self.half_widths) != len(self.edges) + 1:
+            raise ValueError(f"{len(self.edges)} edges part {len(self.edges) + 1} bins, not {len(self.half_widths)}")
+        return self
 
 
 class Calibration(_Table):
@@ -68,7 +93,7 @@ class Percentiles(_Table):
 
     head_sha256: str
     source: str
-    averages: Annotated[list[float], Field(min_length=2)]
+    averages: Annotated[Ascending, Field(min_length=2)]
 
 
 def read_calibration(path: Path, head_sha256: str) -> Calibration:

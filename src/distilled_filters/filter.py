@@ -68,9 +68,11 @@ class Filter:
         requirement: str | None = None,
     ) -> None:
         """Read and check the spec."""
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()
         self.spec: FilterSpec = read_filter_spec(self.folder / "filter.toml")
-        _check_engine(self.spec)
+        problem = self.spec.engine_problem()
+        if problem:
+            raise IncompatibleEngineError(problem)
         self.checkpoint = checkpoint or self.spec.default_checkpoint
         if self.checkpoint not in self.spec.checkpoints:
             raise UnknownFilterError(
@@ -108,8 +110,11 @@ class Filter:
 
     @property
     def backbone_folder(self) -> Path:
-        """Where the checkpoint's backbone lies: `backbones/` beside the filters."""
-        return self.folder.parent.parent / "backbones" / self.weights.backbone
+        """Where the checkpoint's backbone lies: in `backbones/` beside the filters, else in the library's."""
+        from distilled_filters.registry import embedded_folder
+
+        beside = self.folder.parent.parent / "backbones" / self.weights.backbone
+        return beside if beside.is_dir() else embedded_folder() / "backbones" / self.weights.backbone
 
     def load(self) -> Filter:
         """Open the weights now instead of on first use; return the filter itself.
@@ -259,14 +264,3 @@ def _restore(requirement: str | None, folder: str, arguments: dict[str, Any]) ->
     from distilled_filters.registry import load
 
     return load(requirement, **arguments)
-
-
-def _check_engine(spec: FilterSpec) -> None:
-    from packaging.specifiers import SpecifierSet
-
-    engine = distilled_filters.__version__
-    if not SpecifierSet(spec.engine).contains(engine, prereleases=True):
-        raise IncompatibleEngineError(
-            f"{spec.name} {spec.version} needs distilled-filters{spec.engine}; {engine} is installed. "
-            f"Mend it with: pip install 'distilled-filters{spec.engine}'"
-        )

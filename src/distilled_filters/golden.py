@@ -67,14 +67,19 @@ def check_golden(each: Filter) -> list[Deviation]:
         for field in ("status", "tier"):
             if found[field] != expected[field]:
                 deviations.append(Deviation(row["id"], field, expected[field], found[field]))
-        pairs = {"weighted_average": (expected["weighted_average"], found["weighted_average"])}
-        pairs |= {
-            name: (value, (found["dimensions"] or {}).get(name)) for name, value in expected["dimensions"].items()
-        }
-        for field, (before, now) in pairs.items():
-            if now is None or abs(now - before) > TOLERANCE:
-                deviations.append(Deviation(row["id"], field, before, now))
+        before, now = (
+            {"weighted_average": each["weighted_average"], **(each["dimensions"] or {})} for each in (expected, found)
+        )
+        for field in before | now:
+            if _differs(before.get(field), now.get(field)):
+                deviations.append(Deviation(row["id"], field, before.get(field), now.get(field)))
     return deviations
+
+
+def _differs(before: float | None, now: float | None) -> bool:
+    if before is None or now is None:
+        return before is not now
+    return not abs(now - before) <= TOLERANCE
 
 
 def record_golden(each: Filter) -> list[Deviation]:

@@ -62,17 +62,18 @@ class Panel:
             CheckpointError: when no filter opens.
         """
         groups: dict[object, list[Filter]] = {}
+        broken: dict[str, DistilledFiltersError] = {}
         for each in self.filters:
             try:
                 each.load()
             except DistilledFiltersError as error:
-                self.broken[each.name] = error
+                broken[each.name] = error
                 warnings.warn(f"{each.name} cannot score: {error}", BrokenFilterWarning, stacklevel=2)
             else:
                 groups.setdefault((each.weights.backbone_sha256, each.spec.preprocessing), []).append(each)
         if not groups:
-            raise next(iter(self.broken.values()))
-        self._groups = list(groups.values())
+            raise next(iter(broken.values()))
+        self.broken, self._groups = broken, list(groups.values())
         return self
 
     def score(self, article: object, *, strict: bool = False) -> dict[str, Score]:
@@ -101,7 +102,8 @@ class Panel:
 
     def score_iter(self, articles: Iterable[object], *, strict: bool = False) -> Iterator[dict[str, Score]]:
         """Score a stream lazily, in order, holding two articles a thread."""
-        self.load()
+        if self._groups is None:
+            self.load()
         return ordered_map(lambda article: self.score(article, strict=strict), articles, self.threads)
 
     def __repr__(self) -> str:

@@ -21,12 +21,24 @@ def ordered_map(function: Callable[[In], Out], items: Iterable[In], threads: int
     pending: deque[Future[Out]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="distilled-filters") as pool:
         try:
-            for item in items:
+            failure = None
+            source = iter(items)
+            while True:
+                try:
+                    item = next(source)
+                except StopIteration:
+                    break
+                except Exception as error:
+                    # As with one thread, what was read before is answered first.
+                    failure = error
+                    break
                 pending.append(pool.submit(function, item))
                 if len(pending) >= 2 * threads:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
+            if failure is not None:
+                raise failure
         finally:
             for future in pending:
                 future.cancel()

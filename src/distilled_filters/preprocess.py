@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import ftfy
 import numpy as np
 import numpy.typing as npt
+from ftfy.fixes import fix_surrogates
 from resiliparse.extract.html2text import extract_plain_text
 
 from distilled_filters.errors import CheckpointError, RecordError
@@ -29,6 +30,11 @@ __all__ = ["Preprocessor", "Window", "clean"]
 
 _MARKUP = re.compile(r"</?[a-zA-Z][a-zA-Z0-9-]*(\s[^<>]*)?/?>|<!--|<!DOCTYPE", re.IGNORECASE)
 _FIXES = ftfy.TextFixerConfig(uncurl_quotes=False, fix_latin_ligatures=False, unescape_html=True)
+# Soft hyphens, zero-width characters, and the tokenizer's own special tokens.
+_UNREAD = re.compile(r"[\u00ad\u200b\u2060\ufeff]|</?s>|<(?:unk|pad|mask)>")
+_NESTING = re.compile(r"<(/?)(?:div|article)\b", re.IGNORECASE)
+# Finding the main content takes time quadratic in the depth of the page; no article lies so deep.
+_MAIN_CONTENT_DEPTH = 500
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\s*[|•\n]\s*")
 # What consent walls and script walls say, in the seven languages the filters read.
 _WALL = re.compile(
@@ -68,12 +74,23 @@ class Window:
 
 def clean(text: str) -> str:
     """Strip markup and page furniture, repair mojibake, and collapse white space."""
+    # Halves of surrogate pairs cannot be encoded for the HTML parser.
+    text = fix_surrogates(text)
     if _MARKUP.search(text):
+        main_content = _depth(text) <= _MAIN_CONTENT_DEPTH
         text = extract_plain_text(
-            text, main_content=True, preserve_formatting=False, list_bullets=False, alt_texts=False,
+            text, main_content=main_content, preserve_formatting=False, list_bullets=False, alt_texts=False,
             links=False, form_fields=False, noscript=False,
         )  # fmt: skip
-    return " ".join(ftfy.fix_text(text, _FIXES).split())
+    return " ".join(_UNREAD.sub("", ftfy.fix_text(text, _FIXES)).split())
+
+
+def _depth(html: str) -> int:
+    depth = deepest = 0
+    for tag in _NESTING.finditer(html):
+        depth = max(0, depth - 1) if tag[1] else depth + 1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 class Preprocessor:
@@ -105,11 +122,17 @@ class Preprocessor:
         Raises:
             RecordError: `no_content`, `too_short`, `too_long` or `unsupported_script`.
         """
-        ids = self._encode(self._readable(article))
-        if ids.count(self._unknown) > self.settings.max_unknown * len(ids):
+        text = self._readable(article)
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        ids = encoding.ids
+        # By characters: a whole run of unknown ones is one token.
+        unknown = sum(
+            end - start for id_, (start, end) in zip(ids, encoding.offsets, strict=True) if id_ == self._unknown
+        )
+        if unknown > self.settings.max_unknown * (len(text) - text.count(" ")):
             raise RecordError(
                 Status.UNSUPPORTED_SCRIPT,
-                f"more than {self.settings.max_unknown:.0%} of the tokens are outside the backbone's vocabulary",
+                f"more than {self.settings.max_unknown:.0%} of the characters are outside the backbone's vocabulary",
             )
         truncated = len(ids) > self._budget
         read = ids

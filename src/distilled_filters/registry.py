@@ -72,7 +72,7 @@ def available() -> list[Available]:
     for name, home in sorted(_homes().items()):
         try:
             found += [_describe(name, home, folder) for folder in home.versions()]
-        except UnknownFilterError as error:
+        except (DuplicateFilterError, UnknownFilterError) as error:
             found.append(Available(name, None, None, (), None, home.distribution, None, problem=str(error)))
     return found
 
@@ -137,11 +137,17 @@ class _Home:
     distribution: str
     folder: Path | None
     package: str | None = None
+    quarrel: str | None = None
 
     def versions(self) -> list[Path]:
+        if self.quarrel is not None:
+            raise DuplicateFilterError(self.quarrel)
         folder = self.folder
         if folder is None:
-            found = importlib.util.find_spec(self.package or "")
+            try:
+                found = importlib.util.find_spec(self.package or "")
+            except ImportError:
+                found = None
             locations = list(found.submodule_search_locations or []) if found else []
             if not locations:
                 raise UnknownFilterError(f"{self.distribution} promises the package {self.package!r} and lacks it")
@@ -160,9 +166,12 @@ def _homes() -> dict[str, _Home]:
         owner = entry.dist.name if entry.dist else "an unnamed distribution"
         claimed = homes.get(entry.name)
         if claimed is not None and claimed.distribution != owner:
-            raise DuplicateFilterError(
+            # Told when the name is used: the others have no part in it.
+            quarrel = (
                 f"both {claimed.distribution} and {owner} provide a filter named {entry.name!r}; uninstall one of them"
             )
+            homes[entry.name] = _Home(f"{claimed.distribution}, {owner}", None, quarrel=quarrel)
+            continue
         homes[entry.name] = _Home(owner, None, entry.value)
     return homes
 
@@ -196,7 +205,9 @@ def _describe(name: str, home: _Home, folder: Path) -> Available:
         spec = _spec(folder, name)
     except SpecError as error:
         return Available(name, None, None, (), None, home.distribution, folder, problem=str(error))
-    return Available(name, spec.version, spec.lens, spec.languages, spec.licence, home.distribution, folder)
+    return Available(
+        name, spec.version, spec.lens, spec.languages, spec.licence, home.distribution, folder, spec.engine_problem()
+    )
 
 
 def _forget() -> None:

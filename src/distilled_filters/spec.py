@@ -17,6 +17,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+import distilled_filters
 from distilled_filters.errors import SpecError
 
 __all__ = [
@@ -96,7 +97,7 @@ class Preprocessing(_Spec):
     separator: Annotated[str, Field(min_length=1)]
     min_characters: Annotated[int, Field(gt=0)]
     max_characters: Annotated[int, Field(gt=0, description="before cleaning")]
-    max_unknown: Annotated[float, Field(gt=0, le=1, description="share of tokens outside the vocabulary")]
+    max_unknown: Annotated[float, Field(gt=0, le=1, description="share of characters outside the vocabulary")]
 
 
 class Checkpoint(_Spec):
@@ -171,6 +172,16 @@ class LensSpec(_Spec):
         if self.gate and self.gate.dimension not in self.dimension_names:
             raise ValueError(f"gate.dimension {self.gate.dimension!r} is none of {list(self.dimension_names)}")
         return self
+
+    def engine_problem(self) -> str | None:
+        """Say why this library's version cannot run the filter, with the mend; None where it can (AC20)."""
+        engine = distilled_filters.__version__
+        if SpecifierSet(self.engine).contains(engine, prereleases=True):
+            return None
+        return (
+            f"{self.name} {self.version} needs distilled-filters{self.engine}; {engine} is installed. "
+            f"Mend it with: pip install 'distilled-filters{self.engine}'"
+        )
 
     @property
     def dimension_names(self) -> tuple[str, ...]:
@@ -267,6 +278,8 @@ def _problem(item: dict[str, object]) -> str:
         message = "unknown key; remove it or mend its spelling"
     elif item["type"] == "missing":
         message = "required key is missing"
+    elif item["type"] != "value_error" and isinstance(item["input"], str | int | float):
+        message = f"{message}, not {item['input']!r}"
     return f"{key}: {message}"
 
 

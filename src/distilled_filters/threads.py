@@ -32,9 +32,9 @@ def thread_count(requested: int | None = None) -> int:
 def _positive(value: int | str, source: str) -> int:
     try:
         count = int(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         count = 0
-    if count < 1:
+    if count < 1 or (isinstance(value, float) and value != count):
         raise SettingError(f"{source} must be a whole number of 1 or more, not {value!r}")
     return count
 

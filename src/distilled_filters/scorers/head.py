@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,11 @@ class ZeroInflatedHead:
         return cls(tensors["weight"], tensors["bias"])
 
     def __call__(self, embedding: FloatArray) -> list[float]:
-        """Return the expected scores (d,), 0-10."""
-        logit, *scores = (self._weight @ embedding + self._bias).tolist()
-        scope = 1.0 / (1.0 + float(np.exp(-np.clip(logit, -60.0, 60.0))))
-        # Python's min and max would turn NaN into a bound; numpy's clip keeps it for the finiteness check.
-        return [scope * float(score) for score in np.clip(scores, 0.0, 10.0)]
+        """Return the expected scores (d,), 0-10; all NaN where any answer is not finite."""
+        with np.errstate(all="ignore"):
+            answers = self._weight @ embedding + self._bias
+        if not np.isfinite(answers).all():
+            # Squashing and clipping would make numbers of these.
+            return [math.nan] * (len(answers) - 1)
+        scope = 1.0 / (1.0 + math.exp(-min(max(float(answers[0]), -60.0), 60.0)))
+        return [scope * float(score) for score in np.clip(answers[1:], 0.0, 10.0)]

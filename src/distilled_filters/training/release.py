@@ -75,7 +75,9 @@ def release(
 
 def _write_head(student: Student, lens: str, home: Path) -> None:
     weight, bias = student.plain_head(lens)
-    save_file({"weight": weight.contiguous().numpy(), "bias": bias.numpy()}, home / "head.safetensors")
+    path = home / "head.safetensors"
+    save_file({"weight": weight.contiguous().numpy(), "bias": bias.numpy()}, path)
+    path.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
 def _digest(folder: Path) -> dict[str, str]:
