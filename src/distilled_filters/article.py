@@ -38,13 +38,16 @@ class Article:
             return cls(content=record)
         if not isinstance(record, Mapping):
             raise _invalid(f"an article is a mapping, a str or an Article, not {type(record).__name__}")
-        title = _first(record, _TITLE_KEYS)
+        title = _first(record, _TITLE_KEYS) or ""
         content = _first(record, _CONTENT_KEYS)
         if content is None:
+            for key in _CONTENT_KEYS:
+                if record.get(key) is not None:
+                    raise _invalid(f"'{key}' must be a str, not NaN")
             keys = ", ".join(repr(key) for key in list(record)[:6]) or "none"
             raise _invalid(f"no 'content' (or 'text', 'body') in the article; its keys: {keys}")
         return cls(
-            title="" if _is_missing(title) else _text(title, "title"),
+            title=_text(title, "title"),
             content=_text(content, "content"),
             id=record_id(record),
         )
@@ -59,7 +62,7 @@ def record_id(record: object) -> str | None:
 
 
 def _first(record: Mapping[object, object], keys: tuple[str, ...]) -> object:
-    return next((record[key] for key in keys if record.get(key) is not None), None)
+    return next((record[key] for key in keys if not _is_missing(record.get(key))), None)
 
 
 def _is_missing(value: object) -> bool:

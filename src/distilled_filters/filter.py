@@ -165,9 +165,11 @@ class Filter:
             from distilled_filters.registry import load
 
             try:
-                return load(f"{self.name}=={attribute[1:]}.*", **self._arguments)
+                pinned = load(f"{self.name}=={attribute[1:]}.*", **self._arguments)
             except UnknownFilterError as error:
                 raise AttributeError(str(error)) from error
+            self.__dict__[attribute] = pinned
+            return pinned
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
 
     def __reduce__(self) -> tuple[Callable[..., Filter], tuple[Any, ...]]:

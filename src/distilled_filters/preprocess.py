@@ -36,23 +36,29 @@ _NESTING = re.compile(r"<(/?)(?:div|article)\b", re.IGNORECASE)
 # Finding the main content takes time quadratic in the depth of the page; no article lies so deep.
 _MAIN_CONTENT_DEPTH = 500
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\s*[|•\n]\s*")
-# What consent walls and script walls say, in the seven languages the filters read.
-_WALL = re.compile(
-    r"cookie"
-    r"|privacy (policy|settings|preferences)|your privacy|your consent|accept all|reject all|manage (choices|options)"
-    r"|privacy(verklaring|beleid|instellingen)|alles (accepteren|weigeren|toestaan)|toestemming"
-    r"|datenschutz|alle akzeptieren|alle ablehnen|einwilligung"
-    r"|aceptar (todo|todas)|rechazar (todo|todas)|política de privacidad|(su|tu|el) consentimiento"
-    r"|aceitar (todos|tudo)|rejeitar (todos|tudo)|política de privacidade|consentimento"
-    r"|tout accepter|tout refuser|politique de confidentialité|consentement"
-    r"|accetta (tutti|tutto)|rifiuta (tutti|tutto)|informativa sulla privacy|(tuo|vostro|il) consenso",
+# What consent walls speak of, and what they ask for, in the seven languages the filters read.
+_WALL_TOPIC = re.compile(
+    r"cookie|consent|toestemming|einwilligung|consentimiento|consentimento|consentement|consenso"
+    r"|privacy|privacidad|privacidade|datenschutz|confidentialité",
+    re.IGNORECASE,
+)
+_WALL_REQUEST = re.compile(
+    r"(accept|reject|allow|agree to) all|manage (choices|options|preferences)|we use cookies|accept cookies"
+    r"|alles (accepteren|weigeren|toestaan)|(wij|we) gebruiken cookies|cookies (accepteren|toestaan|weigeren)"
+    r"|(accepteer|weiger) (je )?(alle )?cookies|privacy-instellingen|klikt? (je|u) op .{0,3}akkoord"
+    r"|alle[ns]? (cookies )?(akzeptieren|ablehnen|zustimmen)|wir (verwenden|nutzen) cookies"
+    r"|cookies (akzeptieren|zulassen)|akzeptieren und weiter"
+    r"|(aceptar|rechazar|acepta) (todo|todas|(el uso de )?(las )?cookies|y continuar)|(utilizamos|usamos) cookies"
+    r"|(aceitar|rejeitar|aceite) (todos|tudo|todas|os cookies|cookies)"
+    r"|(tout|toutes) (accepter|refuser)|(accepter|refuser) (tout|les cookies)|utilisons des cookies"
+    r"|(accetta|rifiuta|accettare) (tutti|tutto|i cookie)|utilizziamo (i )?cookie|usiamo (i )?cookie",
     re.IGNORECASE,
 )
 # What only a wall says to its reader; an article about walls does not.
 _WALL_ADDRESS = re.compile(
     r"we value your privacy|we and our (\d+ )?partners|enable javascript|javascript is (disabled|required)"
     r"|wij en onze (\d+ )?partners|uw privacy is belangrijk|schakel javascript in|javascript in te schakelen"
-    r"|wir und unsere (\d+ )?partner|privatsphäre ist uns wichtig"
+    r"|wir und unsere (bis zu )?(\d+ )?partner|privatsphäre ist uns wichtig"
     r"|aktivieren sie (bitte )?javascript|javascript aktivieren"
     r"|nosotros y nuestros (\d+ )?socios|valoramos (tu|su) privacidad|(active|activa|habilite|habilita) javascript"
     r"|nós e (os )?nossos (\d+ )?parceiros|valorizamos (a )?sua privacidade|(ative|habilite) (o )?javascript"
@@ -176,11 +182,13 @@ def _special(tokenizer: Tokenizer, token: str) -> int:
 
 
 def _is_wall(body: str) -> bool:
-    """Tell a consent or script wall: a short page that speaks as one, or mostly of one."""
+    """Tell a consent or script wall: a short page that speaks as one, or asks for consent and says little else."""
     if len(body) > _WALL_CHARACTERS:
         return False
     if _WALL_ADDRESS.search(body):
         return True
+    if not _WALL_REQUEST.search(body):
+        return False
     sentences = [sentence for sentence in _SENTENCE.split(body) if sentence]
-    wall = sum(len(sentence) for sentence in sentences if _WALL.search(sentence))
-    return wall > len(body) / 2
+    about = sum(len(each) for each in sentences if _WALL_TOPIC.search(each) or _WALL_REQUEST.search(each))
+    return about > len(body) / 2

@@ -180,7 +180,7 @@ def _home(name: str) -> _Home:
     homes = _homes()
     if name not in homes:
         near = difflib.get_close_matches(name.lower().replace("-", "_"), homes, n=3)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
         raise UnknownFilterError(f"no filter named {name!r}{hint} Installed: {', '.join(sorted(homes)) or 'none'}")
     return homes[name]
 

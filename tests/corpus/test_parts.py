@@ -124,3 +124,14 @@ def test_the_manifest_changes_with_inputs_and_filters(uplifting: Filter, tmp_pat
     after = manifest(find_sources([str(path)]), [uplifting], "csv")
     assert before["inputs"] != after["inputs"]
     assert before["filters"]["uplifting"]["version"] == uplifting.version
+
+
+@pytest.mark.parametrize("how", [{"resume": True}, {"force": True}])
+def test_files_that_no_run_made_are_never_deleted(tmp_path: Path, how: dict[str, bool]) -> None:
+    output = tmp_path / "scores.jsonl"
+    precious = tmp_path / "scores.jsonl.parts" / "precious.txt"
+    precious.parent.mkdir()
+    precious.write_text("mine")
+    with pytest.raises(ResumeError, match=r"precious\.txt"):
+        Parts(output, FORMATS["jsonl"]([]), {}, shard_rows=2).begin(**how)
+    assert precious.read_text() == "mine"

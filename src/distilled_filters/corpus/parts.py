@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -27,6 +27,8 @@ __all__ = ["SHARD_ROWS", "Parts", "Tally", "manifest", "tally_of"]
 
 SHARD_ROWS = 500
 """Rows a shard: what a crash can cost, some seconds of work."""
+
+_OWN_NAME = re.compile(r"manifest\.json|unfinished|\d{6}\.[a-z.]+")
 
 Tally = Counter[str]
 """How many rows ended with which status."""
@@ -66,8 +68,14 @@ class Parts:
         """
         if self.folder.exists() and not (resume or force):
             raise ResumeError(f"{self.folder} holds an unfinished run; go on with --resume, or start anew with --force")
+        strangers = self._strangers()
+        if strangers:
+            raise ResumeError(
+                f"{self.folder} holds files that no run made ({', '.join(strangers[:3])}); "
+                "move them, or name another output"
+            )
         if force:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._remove()
         elif self.output.exists() and not self.folder.exists():
             done = "; it is finished, there is nothing to resume" if resume else ""
             raise ResumeError(f"{self.output} exists already{done}; replace it with --force")
@@ -95,7 +103,7 @@ class Parts:
         """Join the shards into the output, which appears whole or not at all, and remove the folder."""
         self._form.join(self._partial, [self._shard_path(number) for number in range(self._shards)])
         _publish(self._partial, self.output)
-        shutil.rmtree(self.folder)
+        self._remove()
 
     def _take_up(self, recorded: Mapping[str, Any]) -> None:
         before, now = _flat(recorded), _flat(self._settings)
@@ -112,6 +120,18 @@ class Parts:
         while self._shard_path(self._shards).exists():
             self.tally += Counter(json.loads(self._tally_path(self._shards).read_text(encoding="utf-8")))
             self._shards += 1
+
+    def _strangers(self) -> list[str]:
+        """Return the names in the folder that are not a run's, for a run must never delete what it did not make."""
+        if not self.folder.exists():
+            return []
+        return sorted(path.name for path in self.folder.iterdir() if not _OWN_NAME.fullmatch(path.name))
+
+    def _remove(self) -> None:
+        if self.folder.exists():
+            for path in self.folder.iterdir():
+                path.unlink()
+            self.folder.rmdir()
 
     @property
     def _partial(self) -> Path:

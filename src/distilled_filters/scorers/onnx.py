@@ -3,8 +3,7 @@
 A session has one thread and reads one article a call. So nobody pays for padding, no
 article influences its neighbours (int8 activations are scaled per call, AC6), scores do
 not depend on the number of threads, and a forked child can go on with its parent's
-session. Parallelism is across articles, where it also is fastest: see
-`benchmarks/score.py`.
+session. Parallelism is across articles.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ validation split; `distillery evaluate` measures their coverage on test.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from distilled_filters.calibration import Calibration, Intervals, IsotonicTable,
 from distilled_filters.checkpoints import sha256_of
 from distilled_filters.files import write_json
 from distilled_filters.spec import FilterSpec
-from distilled_filters.training.data import Example, read_examples, select
+from distilled_filters.training.data import read_examples, select, true_dimensions
 from distilled_filters.training.folder import write_checkpoint
 from distilled_filters.training.predict import averages, embed, open_filters, raw_scores, read_unlabelled
 
@@ -57,8 +56,10 @@ def calibrate(data: Path, filters: Path) -> dict[str, list[str]]:
     kept = {}
     for each in found:
         spec, digest = each.spec, each.weights.head.sha256
-        judged, judged_labels = raw_scores(each, judging_embeddings), _labels(judging, spec)
-        tables = _isotonic(spec, raw_scores(each, fitting_embeddings), _labels(fitting, spec), judged, judged_labels)
+        judged, judged_labels = raw_scores(each, judging_embeddings), true_dimensions(judging, spec)
+        tables = _isotonic(
+            spec, raw_scores(each, fitting_embeddings), true_dimensions(fitting, spec), judged, judged_labels
+        )
         calibration = Calibration(head_sha256=digest, dimensions=tables, intervals=_no_intervals())
         predicted = averages(_apply(calibration, judged, spec), spec)
         intervals = _intervals(predicted, averages(judged_labels, spec))
@@ -84,10 +85,6 @@ def calibrate(data: Path, filters: Path) -> dict[str, list[str]]:
         )
         kept[each.name] = list(tables)
     return kept
-
-
-def _labels(examples: Sequence[Example], spec: FilterSpec) -> FloatArray:
-    return np.array([example.labels[spec.name].dimensions for example in examples], dtype=np.float64)
 
 
 def _isotonic(

@@ -24,7 +24,7 @@ from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.registry import newest_folders
 from distilled_filters.spec import LensSpec, read_lens_spec
 
-__all__ = ["Example", "Labels", "read_examples", "read_lenses", "select"]
+__all__ = ["Example", "Labels", "read_examples", "read_lenses", "select", "true_dimensions"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -91,6 +91,11 @@ def read_examples(data: Path, lenses: Sequence[LensSpec], preprocessor: Preproce
 def select(examples: Sequence[Example], split: str) -> list[Example]:
     """Return the examples of one split: train, calibration, validation or test."""
     return [example for example in examples if example.split == split]
+
+
+def true_dimensions(examples: Sequence[Example], lens: LensSpec) -> npt.NDArray[np.float64]:
+    """Return the oracle's scores on one lens, (n, d), 0-10."""
+    return np.array([example.labels[lens.name].dimensions for example in examples], dtype=np.float64)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

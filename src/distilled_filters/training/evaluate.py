@@ -20,7 +20,7 @@ from distilled_filters.decision import tier_of
 from distilled_filters.files import write_json
 from distilled_filters.filter import Filter
 from distilled_filters.spec import LensSpec
-from distilled_filters.training.data import Example, read_examples, select
+from distilled_filters.training.data import Example, read_examples, select, true_dimensions
 from distilled_filters.training.predict import averages, embed, open_filters, raw_scores
 
 __all__ = ["BASELINES", "STUDENT", "evaluate", "mean_figures"]
@@ -54,13 +54,13 @@ def evaluate(data: Path, filters: Path, split: str = "test") -> dict[str, dict[s
     reports = {}
     for each in found:
         spec = each.spec
-        truth = _judged(_labels(judged, spec), spec)
+        truth = _judged(true_dimensions(judged, spec), spec)
         raw = raw_scores(each, embeddings)
         calibration = _calibration(each)
         calibrated = np.array([calibration.apply(spec.dimension_names, row) for row in raw.tolist()])
         # Isotonic tables tie scores near zero; the uncalibrated average still ranks them.
         student = replace(_judged(calibrated, spec), scope_ranking=raw @ _weights(spec))
-        mean = np.tile(_labels(training, spec).mean(axis=0), (len(judged), 1))
+        mean = np.tile(true_dimensions(training, spec).mean(axis=0), (len(judged), 1))
         methods = {
             STUDENT: student,
             "tfidf_ridge": _judged(ridge[each.name], spec),
@@ -91,10 +91,6 @@ def mean_figures(reports: dict[str, dict[str, Any]]) -> dict[str, dict[str, floa
             key: float(np.mean([row[key] for row in rows if row[key] is not None])) for key in rows[0] if key != "n"
         }
     return means
-
-
-def _labels(examples: Sequence[Example], spec: LensSpec) -> FloatArray:
-    return np.array([example.labels[spec.name].dimensions for example in examples], dtype=np.float64)
 
 
 def _judged(dimensions: FloatArray, spec: LensSpec) -> _Judged:
@@ -219,7 +215,7 @@ def _tfidf_ridge(
     features = TfidfVectorizer(sublinear_tf=True, min_df=2, max_features=50_000, strip_accents="unicode")
     fitted = features.fit_transform([example.text for example in training])
     asked = features.transform([example.text for example in judged])
-    labels = np.hstack([_labels(training, each.spec) for each in filters])
+    labels = np.hstack([true_dimensions(training, each.spec) for each in filters])
     # The dual form: fewer articles than features, and one factorisation for all dimensions.
     ridge = KernelRidge(alpha=1.0, kernel="linear").fit(fitted, labels - labels.mean(axis=0))
     predicted = np.clip(ridge.predict(asked) + labels.mean(axis=0), 0.0, 10.0)
