@@ -41,7 +41,14 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     _make_data(place.data)
     for lens in LENSES:
         shutil.copytree(ROOT / "filters" / lens, place.filters / lens)
-    recipe = Recipe(base=str(place.base), epochs=6, head_learning_rate=1e-2, encoder_learning_rate=1e-3, bf16=False)
+    recipe = Recipe(
+        base=str(place.base),
+        epochs=6,
+        head_learning_rate=1e-2,
+        encoder_learning_rate=1e-3,
+        evaluate_every=9,
+        bf16=False,
+    )
     train(recipe, place.data, place.filters, place.run)
     release(place.run, place.filters, "tiny/v1", licence="MIT")
     return place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +14,61 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-from safetensors.torch import save_model
+from safetensors.torch import load_model, save_model
 from sklearn.metrics import average_precision_score
 from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import tqdm
-from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.spec import LensSpec
 from distilled_filters.training.data import Example, read_examples, read_lenses, select
-from distilled_filters.training.student import Student
+from distilled_filters.training.student import SCALE, Student
 
 __all__ = ["Recipe", "shared_preprocessing", "tokenizer_file", "train"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training run beside its data."""
+    """Everything that decides a training run beside its data.
+
+    Attributes:
+        base: The base encoder, a Hub id or a folder.
+        layers: How many of its first layers to keep; None for all.
+        start: The folder of a finished run whose student this one goes on from.
+        epochs: Passes over as many articles as the training split has.
+        batch_size: Articles a step.
+        encoder_learning_rate: The peak for the encoder (AdamW, cosine decay).
+        head_learning_rate: The peak for the heads.
+        warmup: The share of all steps over which the rates rise.
+        weight_decay: As in AdamW.
+        regression: A name in `losses.REGRESSION`.
+        ranking: Weights of losses in `losses.RANKING`.
+        needle_weight: How many times as often an article of the medium tier or above in
+            any lens is drawn; at 1 every article is drawn once an epoch.
+        evaluate_every: Steps between looks at the validation split, and between checkpoints.
+        patience: Looks without a better ranking on validation before training stops; None
+            for all epochs. Either way the best checkpoint by that ranking is kept.
+        bf16: bfloat16 autocast.
+        seed: Of shuffling and dropout.
+    """
 
     base: str
     layers: int | None = None
+    start: str | None = None
     epochs: float = 3
     batch_size: int = 16
     encoder_learning_rate: float = 7e-5
     head_learning_rate: float = 1e-3
     warmup: float = 0.1
     weight_decay: float = 0.01
+    regression: str = "huber"
+    ranking: dict[str, float] = field(default_factory=dict)
+    needle_weight: float = 1
+    evaluate_every: int = 200
+    patience: int | None = None
     bf16: bool = True
     seed: int = 20
 
@@ -70,11 +97,19 @@ def _collate(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-class _TwoRates(Trainer):
-    """The Hugging Face Trainer with a larger learning rate for the fresh heads."""
+class _StudentTrainer(Trainer):
+    """The Hugging Face Trainer with a larger learning rate for the fresh heads, and needle sampling."""
 
     recipe: Recipe
+    needles: Sequence[bool]
     optimizer: Any
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.recipe.needle_weight == 1:
+            return super()._get_train_sampler(train_dataset)
+        weights = [self.recipe.needle_weight if needle else 1.0 for needle in self.needles]
+        generator = torch.Generator().manual_seed(self.recipe.seed)
+        return torch.utils.data.WeightedRandomSampler(weights, len(weights), generator=generator)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -100,12 +135,35 @@ def train(recipe: Recipe, data: Path, filters: Path, output: Path) -> Path:
     tokenizer = Tokenizer.from_file(str(tokenizer_file(recipe.base)))
     preprocessor = Preprocessor(shared_preprocessing(lenses), tokenizer)
     examples = read_examples(data, lenses, preprocessor)
-    student = Student(recipe.base, lenses, recipe.layers)
+    student = Student(recipe.base, lenses, recipe.layers, regression=recipe.regression, ranking=recipe.ranking)
     training, validation = select(examples, "train"), select(examples, "validation")
     rows = _Rows(training, lenses)
-    student.start_from(_sample_embeddings(student, rows), torch.stack([row["labels"] for row in rows]))
-    steps = int(np.ceil(len(training) / recipe.batch_size) * recipe.epochs)
-    arguments = TrainingArguments(
+    if recipe.start:
+        load_model(student, str(Path(recipe.start) / "student.safetensors"))
+    else:
+        student.start_from(_sample_embeddings(student, rows), torch.stack([row["labels"] for row in rows]))
+    trainer = _StudentTrainer(
+        model=student,
+        args=_arguments(recipe, output, len(training)),
+        train_dataset=rows,
+        eval_dataset=_Rows(validation, lenses),
+        data_collator=_collate,
+        compute_metrics=lambda prediction: _ranking(prediction, student, lenses),
+        callbacks=[EarlyStoppingCallback(recipe.patience)] if recipe.patience else [],
+    )
+    trainer.recipe = recipe
+    trainer.needles = [_is_needle(example, lenses) for example in training]
+    checkpoints = output / "checkpoints"
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None)
+    save_model(student, str(output / "student.safetensors"))
+    record = {"recipe": asdict(recipe), "rows": len(training), "history": trainer.state.log_history}
+    (output / "recipe.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return output
+
+
+def _arguments(recipe: Recipe, output: Path, articles: int) -> TrainingArguments:
+    steps = int(np.ceil(articles / recipe.batch_size) * recipe.epochs)
+    return TrainingArguments(
         output_dir=str(output / "checkpoints"),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size,
@@ -117,30 +175,31 @@ def train(recipe: Recipe, data: Path, filters: Path, output: Path) -> Path:
         bf16=recipe.bf16,
         use_cpu=not torch.cuda.is_available(),
         seed=recipe.seed,
-        eval_strategy="epoch",
-        save_steps=100,
+        eval_strategy="steps",
+        eval_steps=recipe.evaluate_every,
+        save_steps=recipe.evaluate_every,
         save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="ranking",
         logging_steps=20,
         report_to=[],
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_num_workers=0,
     )
-    trainer = _TwoRates(
-        model=student,
-        args=arguments,
-        train_dataset=rows,
-        eval_dataset=_Rows(validation, lenses),
-        data_collator=_collate,
-        compute_metrics=lambda prediction: _ranking(prediction, student, lenses),
-    )
-    trainer.recipe = recipe
-    checkpoints = output / "checkpoints"
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None)
-    save_model(student, str(output / "student.safetensors"))
-    record = {"recipe": asdict(recipe), "rows": len(training), "history": trainer.state.log_history}
-    (output / "recipe.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return output
+
+
+def _is_needle(example: Example, lenses: Sequence[LensSpec]) -> bool:
+    return any(_average(example.labels[lens.name].dimensions, lens) >= _medium(lens) for lens in lenses)
+
+
+def _average(dimensions: Any, lens: LensSpec) -> Any:
+    """Return ungated weighted averages of dimensions (..., d)."""
+    return dimensions @ np.array([dimension.weight for dimension in lens.dimensions])
+
+
+def _medium(lens: LensSpec) -> float:
+    return next(tier.at_least for tier in lens.tiers if tier.name == "medium")
 
 
 @torch.no_grad()
@@ -181,11 +240,10 @@ def _ranking(prediction: EvalPrediction, student: Student, lenses: Sequence[Lens
     scope_precision, medium_precision = [], []
     for lens in lenses:
         rows = student.rows[lens.name]
-        weights = np.array([dimension.weight for dimension in lens.dimensions])
         scope = 1 / (1 + np.exp(-logits[:, rows.start]))
-        average = scope * (np.clip(logits[:, rows.start + 1 : rows.stop] * 10, 0, 10) @ weights)
-        true_average = labels[:, rows.start + 1 : rows.stop] @ weights
-        medium = next(tier.at_least for tier in lens.tiers if tier.name == "medium")
+        average = scope * _average(np.clip(logits[:, rows.start + 1 : rows.stop] * SCALE, 0, SCALE), lens)
+        true_average = _average(labels[:, rows.start + 1 : rows.stop], lens)
         scope_precision.append(average_precision_score(labels[:, rows.start] >= 0.5, scope))
-        medium_precision.append(average_precision_score(true_average >= medium, average))
-    return {"scope_ap": float(np.mean(scope_precision)), "medium_ap": float(np.mean(medium_precision))}
+        medium_precision.append(average_precision_score(true_average >= _medium(lens), average))
+    scope_ap, medium_ap = float(np.mean(scope_precision)), float(np.mean(medium_precision))
+    return {"scope_ap": scope_ap, "medium_ap": medium_ap, "ranking": (scope_ap + medium_ap) / 2}
