@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -58,7 +59,8 @@ def plugins(tmp_path: Path) -> Path:
 
 
 def _python(*arguments: str, path: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PYTHONPATH": str(path), "PATH": "", "HOME": str(path)}
+    folders = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))
+    environment = {"PYTHONPATH": folders, "PATH": "", "HOME": str(path)}
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False, encoding="utf-8"
     )
@@ -78,14 +80,18 @@ def test_ac16_help_and_list_import_little_and_no_plugin(arguments: str, allowed:
 
 
 @pytest.mark.parametrize("arguments", ["--help", "list"])
-def test_ac16_help_and_list_are_quick_with_20_plugins(arguments: str, plugins: Path) -> None:
+@pytest.mark.parametrize(
+    ("runs", "most"),
+    # A busy machine that runs all tests is allowed more than AC16's 0.3 s; the bound itself is for an idle one.
+    [pytest.param(3, 0.9, id="busy"), pytest.param(20, 0.3, id="idle", marks=pytest.mark.stress)],
+)
+def test_ac16_help_and_list_are_quick_with_20_plugins(arguments: str, runs: int, most: float, plugins: Path) -> None:
     def seconds() -> float:
         started = time.perf_counter()
         assert _python("-m", "distilled_filters", arguments, path=plugins).returncode == 0
         return time.perf_counter() - started
 
-    # 0.3 s on an idle machine; a busy one that runs tests is allowed more.
-    assert min(seconds() for _ in range(3)) < 0.9
+    assert min(seconds() for _ in range(runs)) <= most
 
 
 def test_help_names_every_command(distillery: Run) -> None:
