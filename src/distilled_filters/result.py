@@ -57,9 +57,12 @@ class Score:
 
     `raw_weighted_average` is the student's own, before calibration and gate;
     `weighted_average` is after both, and decides the tier. `percentile` (0-100) ranks
-    it among production-like articles; `interval` holds the oracle's value with the
-    coverage the filter's `metrics.json` states. Where `status` is not `ok` every number
-    is None and `detail` says why.
+    it among production-like articles. Where `status` is not `ok` every number is None and
+    `detail` says why.
+
+    `interval` holds the oracle's value with the coverage that the filter's card states,
+    counted over all articles. Most are out of scope and easy; over those in scope the
+    intervals hold less often than stated. The card has both measured shares.
     """
 
     status: Status
