@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,15 @@ def test_an_unknown_name_or_version_says_what_there_is(requirement: str, said: s
         load(requirement)
     assert said in str(caught.value)
     assert isinstance(caught.value, LookupError)
+
+
+@pytest.mark.parametrize("requirement", [None, 3, b"uplifting", ["uplifting"]], ids=repr)
+def test_what_is_no_text_is_no_requirement(requirement: Any) -> None:
+    with pytest.raises(UnknownFilterError, match="`distillery list` shows what is installed") as caught:
+        load(requirement)
+    assert str(caught.value).startswith(repr(requirement))
+    with pytest.raises(UnknownFilterError, match="is neither a filter name"):
+        Panel([requirement])
 
 
 def test_arguments_reach_the_filter() -> None:

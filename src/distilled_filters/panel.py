@@ -33,9 +33,9 @@ class Panel:
 
     def __init__(self, filters: Iterable[Filter | str], *, threads: int | None = None) -> None:
         """Resolve the filters; weights are opened on first use."""
-        if isinstance(filters, str):
-            raise SettingError(f"a panel takes a list of filters: Panel([{filters!r}])")
-        self.filters = tuple(load(each) if isinstance(each, str) else each for each in filters)
+        if isinstance(filters, str) or not isinstance(filters, Iterable):
+            raise SettingError(f"a panel takes a list of filters, such as Panel(['uplifting']), not {filters!r}")
+        self.filters = tuple(each if isinstance(each, Filter) else load(each) for each in filters)
         names = [each.name for each in self.filters]
         if not names or len(set(names)) != len(names):
             raise SettingError(f"a panel needs at least one filter, and none twice; it was given {names}")
