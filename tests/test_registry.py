@@ -74,7 +74,7 @@ def test_the_shipped_filters_are_found(fresh_registry: None) -> None:
 def test_a_requirement_finds_a_filter(requirement: str) -> None:
     each = load(requirement)
     assert each.name == "uplifting"
-    assert each.spec.parsed_version.major == 1
+    assert each.version.startswith("1.")
 
 
 @pytest.mark.parametrize(

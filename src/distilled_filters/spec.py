@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 import distilled_filters
@@ -188,11 +187,6 @@ class LensSpec(_Spec):
         """The dimensions' names in the head's order."""
         return tuple(dimension.name for dimension in self.dimensions)
 
-    @property
-    def parsed_version(self) -> Version:
-        """The version as `packaging` compares it."""
-        return Version(self.version)
-
 
 class FilterSpec(LensSpec):
     """A lens with the checkpoints that were trained for it: everything a filter is, but its weights."""
@@ -263,8 +257,6 @@ def _read(path: Path, spec: type[S], ignored: frozenset[str] = frozenset()) -> S
         raise SpecError(f"{path}: no such file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: not readable TOML: {error}") from error
-    except InvalidVersion as error:
-        raise SpecError(f"{path}: {error}") from error
     except ValidationError as error:
         problems = "; ".join(_problem(dict(item)) for item in error.errors())
         raise SpecError(f"{path}: {problems}") from error
