@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from distilled_filters.errors import DistilledFiltersError, RecordError, SettingError
 from distilled_filters.filter import Filter, score_together
 from distilled_filters.parallel import ordered_map
-from distilled_filters.registry import available, load
+from distilled_filters.registry import filter_names, load
 from distilled_filters.result import Score
 from distilled_filters.status import Status
 from distilled_filters.threads import thread_count
@@ -47,7 +47,7 @@ class Panel:
     def all(cls, *, threads: int | None = None) -> Panel:
         """Every installed filter in its newest version; one with a broken spec is left out with a warning."""
         filters = []
-        for name in dict.fromkeys(entry.name for entry in available()):
+        for name in filter_names():
             try:
                 filters.append(load(name))
             except DistilledFiltersError as error:
