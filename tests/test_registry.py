@@ -257,6 +257,20 @@ def test_two_claims_of_one_name_name_both_distributions(site: Site) -> None:
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["panel", "cards", "cli", "load"])
+def test_a_plug_in_cannot_take_the_name_of_a_part_of_the_library(name: str, site: Site, house: House) -> None:
+    """`from distilled_filters import panel` brings the module, so the filter would seem to be broken or gone."""
+    house.add("belonging", name=name)
+    site.package("acme_filter", house, name)
+    site.distribution("acme-filters", **{name: "acme_filter"})
+    with pytest.raises(SpecError, match=rf"filter\.toml: name: '{name}' is a part of distilled_filters"):
+        load(name)
+    (entry,) = (entry for entry in available() if entry.name == name)
+    assert "choose another" in str(entry.problem)
+    with pytest.warns(BrokenFilterWarning, match=f"left out {name}"):
+        assert [each.name for each in Panel.all().filters] == list(SHIPPED)
+
+
 def test_a_plug_in_cannot_take_a_shipped_name(site: Site) -> None:
     site.distribution("acme-filters", uplifting="acme_uplifting")
     with pytest.raises(DuplicateFilterError, match=r"distilled-filters and acme-filters.*'uplifting'"):

@@ -6,6 +6,7 @@ becomes a filter.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 import tomllib
@@ -131,6 +132,14 @@ class LensSpec(_Spec):
     gate: Gate | None = None
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1)]
     preprocessing: Preprocessing
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, value: str) -> str:
+        package = distilled_filters.__name__
+        if value in distilled_filters.__all__ or importlib.util.find_spec(f"{package}.{value}"):
+            raise ValueError(f"{value!r} is a part of {package}, which an import would bring instead; choose another")
+        return value
 
     @field_validator("version")
     @classmethod
