@@ -38,6 +38,7 @@ def crashed(uplifting: Filter, tmp_path: Path) -> Path:
     parts.begin()
     with pytest.raises(_CrashError):
         parts.write(_rows(uplifting, 0, 7, crash=True))
+    parts.close()
     return tmp_path / "out.jsonl"
 
 
@@ -71,6 +72,7 @@ def test_a_run_that_died_while_joining_can_be_resumed(uplifting: Filter, tmp_pat
     first = _parts(output)
     first.begin()
     first.write(_rows(uplifting, 0, 4))
+    first.close()
     (output.with_name("out.jsonl.parts") / "unfinished").write_text("half a jo")
     output.write_text("what the join had put there just before it died")
     again = _parts(output)
@@ -85,6 +87,27 @@ def test_a_run_that_died_before_its_manifest_can_be_resumed(uplifting: Filter, t
     parts = _parts(tmp_path / "out.jsonl")
     parts.begin(resume=True)
     assert parts.rows_done == 0
+
+
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"force": True}], ids=str)
+def test_a_second_run_is_kept_out_while_the_first_writes(
+    uplifting: Filter, tmp_path: Path, how: dict[str, bool]
+) -> None:
+    first = _parts(tmp_path / "out.jsonl")
+    first.begin()
+    first.write(_rows(uplifting, 0, 4))
+    with pytest.raises(ResumeError, match=r"out\.jsonl is being written by another run, .*lock; wait for its end"):
+        _parts(tmp_path / "out.jsonl").begin(**how)
+    first.write(_rows(uplifting, 4, 7))
+    first.finish()
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 7
+
+
+def test_a_run_that_is_refused_keeps_no_lock(crashed: Path) -> None:
+    refused = _parts(crashed)
+    with pytest.raises(ResumeError, match="unfinished run"):
+        refused.begin()
+    _parts(crashed).begin(resume=True)
 
 
 def test_leftovers_are_refused_without_resume_or_force(crashed: Path) -> None:
