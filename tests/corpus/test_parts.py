@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,29 @@ def test_the_manifest_changes_with_inputs_and_filters(uplifting: Filter, tmp_pat
     after = manifest(find_sources([str(path)]), [uplifting], "csv")
     assert before["inputs"] != after["inputs"]
     assert before["filters"]["uplifting"]["version"] == uplifting.version
+
+
+def test_resume_with_other_libraries_is_refused(
+    uplifting: Filter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the first half of an output could be scored by one runtime and the second half by another."""
+    for name in ("onnxruntime", "ftfy", "tokenizers", "resiliparse"):
+        settings = manifest([], [uplifting], "jsonl")
+        output = tmp_path / f"{name}.jsonl"
+        begun = _parts(output, settings)
+        begun.begin()
+        begun.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "distilled_filters.corpus.parts.version",
+                lambda each, name=name: "0.1" if each == name else version(each),
+            )
+            other = manifest([], [uplifting], "jsonl")
+        with pytest.raises(ResumeError, match=rf"libraries\.{name} was {version(name)} and is 0\.1\. Restore"):
+            _parts(output, other).begin(resume=True)
+        _parts(output, settings).begin(resume=True)
+    assert "pyarrow" in manifest([], [uplifting], "parquet")["libraries"]
+    assert "pyarrow" not in manifest([], [uplifting], "csv")["libraries"]
 
 
 @pytest.mark.parametrize("how", [{"resume": True}, {"force": True}])

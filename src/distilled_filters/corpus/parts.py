@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ __all__ = ["SHARD_ROWS", "Parts", "Tally", "manifest", "tally_of"]
 
 SHARD_ROWS = 500
 """Rows a shard: what a crash can cost, some seconds of work."""
+
+# Another version of one of these may read an article otherwise, score it otherwise, or write it otherwise.
+_LIBRARIES = ("ftfy", "numpy", "onnxruntime", "resiliparse", "tokenizers")
+_WRITERS = {"parquet": ("pyarrow",)}
 
 _LOCK = "lock"
 _OWN_NAME = re.compile(r"lock|manifest\.json|unfinished|\d{6}\.[a-z.]+")
@@ -189,6 +194,7 @@ def manifest(sources: Sequence[Source], filters: Sequence[Filter], form: str) ->
     """
     return {
         "engine": distilled_filters.__version__,
+        "libraries": {name: version(name) for name in (*_LIBRARIES, *_WRITERS.get(form, ()))},
         "format": form,
         "inputs": [
             {"path": source.name}
