@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,17 +80,29 @@ def test_ac16_help_and_list_import_little_and_no_plugin(arguments: str, allowed:
     assert commands == ({"distilled_filters.cli.list"} if arguments == "list" else set())
 
 
+def _processor_time() -> float:
+    """Seconds that finished child processes computed: a busy machine stretches these less than the clock's."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
 @pytest.mark.parametrize("arguments", ["--help", "list"])
 @pytest.mark.parametrize(
-    ("runs", "most"),
-    # A busy machine that runs all tests is allowed more than AC16's 0.3 s; the bound itself is for an idle one.
-    [pytest.param(3, 0.9, id="busy"), pytest.param(20, 0.3, id="idle", marks=pytest.mark.stress)],
+    ("clock", "runs", "most"),
+    [
+        pytest.param(_processor_time, 3, 0.9, id="busy"),
+        pytest.param(time.perf_counter, 20, 0.3, id="idle", marks=pytest.mark.stress),
+    ],
 )
-def test_ac16_help_and_list_are_quick_with_20_plugins(arguments: str, runs: int, most: float, plugins: Path) -> None:
+def test_ac16_help_and_list_are_quick_with_20_plugins(
+    arguments: str, clock: Callable[[], float], runs: int, most: float, plugins: Path
+) -> None:
+    """AC16's 0.3 s by the clock are for an idle machine; one that runs all tests is held to a looser bound."""
+
     def seconds() -> float:
-        started = time.perf_counter()
+        started = clock()
         assert _python("-m", "distilled_filters", arguments, path=plugins).returncode == 0
-        return time.perf_counter() - started
+        return clock() - started
 
     assert min(seconds() for _ in range(runs)) <= most
 
