@@ -68,13 +68,14 @@ UNREADABLE: dict[str, str] = {row["script"]: row["content"] for row in rows(DATA
 """A text of each script that the backbone's vocabulary lacks, with the spaces and figures real news has."""
 
 
-def mixed_articles(count: int, *, longest: int = 260, seed: int = 0) -> list[Document]:
-    """Make articles of 20 to `longest` words, shuffled from what the examples are made of."""
+def mixed_articles(count: int, *, shortest: int = 20, longest: int = 260, seed: int = 0) -> list[Document]:
+    """Make articles of log-uniform length in words, as news is, shuffled from what the examples are made of."""
     chance = random.Random(seed)
     words = " ".join(row["content"] for row in rows(ROOT / "examples" / "articles.jsonl")[:4]).split()
+    lengths = (round(shortest * (longest / shortest) ** chance.random()) for _ in range(count))
     return [
         {"id": f"mixed-{number}", "title": f"Report {number}", "content": " ".join(chance.choices(words, k=length))}
-        for number, length in enumerate(chance.choices(range(20, longest), k=count))
+        for number, length in enumerate(lengths)
     ]
 
 

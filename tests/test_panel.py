@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -23,7 +24,7 @@ from distilled_filters.registry import load
 from distilled_filters.scorers import onnx
 from distilled_filters.scorers.onnx import Backbone
 from distilled_filters.status import Status
-from tests.conftest import SHIPPED, SNIPPET, Document, House, edited, flip_byte, mixed_articles, poison
+from tests.conftest import FILTERS, SHIPPED, SNIPPET, Document, House, edited, flip_byte, mixed_articles, poison
 from tests.test_filter import same
 
 
@@ -243,6 +244,12 @@ def test_a_panel_needs_filters_with_names_of_their_own(uplifting: Filter) -> Non
     for filters in cases:
         with pytest.raises(SettingError, match="at least one filter, and none twice"):
             Panel(filters)
+
+
+@pytest.mark.parametrize("filters", ["uplifting", None, 3, Filter(FILTERS / "uplifting" / "v1")], ids=str)
+def test_a_panel_takes_a_list(filters: Any) -> None:
+    with pytest.raises(SettingError, match=r"a panel takes a list of filters, such as Panel\(\['uplifting'\]\)"):
+        Panel(filters)
 
 
 def test_a_panel_takes_requirements_and_filters(uplifting: Filter) -> None:

@@ -111,12 +111,21 @@ def test_a_quotation_in_another_script_does_not_stop_an_article(preprocessor: Pr
 
 @pytest.mark.parametrize(
     "content",
-    ["", "   \n", "<p></p>", "<img src='a.jpg'>", "\ufeff" * 200, "\u200b" * 200, "\u00ad" * 200, "\x00" * 200],
-    ids=["empty", "blank", "markup", "image", "byte order marks", "zero-width", "soft hyphens", "NUL"],
-)
+    ["", "   \n", "<p></p>", "<img src='a.jpg'>", "\ufeff" * 200, "\u200b" * 200, "\u00ad" * 200, "\x00" * 200,
+     "\ud800" * 300, "\ufffd" * 200, "\ufffd\ufffd. " * 100, "\u200e" * 200, "- " * 100, "😀" * 100],
+    ids=["empty", "blank", "markup", "image", "byte order marks", "zero-width", "soft hyphens", "NUL",
+         "surrogates", "undecodable", "undecodable sentences", "direction marks", "dashes", "emoji"],
+)  # fmt: skip
 def test_ac08_text_with_nothing_to_see_is_no_content(preprocessor: Preprocessor, content: str) -> None:
     error = refusal(preprocessor, title="A title long enough to be an article of its own " * 3, content=content)
     assert error.status is Status.NO_CONTENT
+
+
+def test_ac08_undecodable_characters_make_no_article_longer(preprocessor: Preprocessor) -> None:
+    assert refusal(preprocessor, content="A café" + "\ufffd" * 300).status is Status.TOO_SHORT
+    assert refusal(preprocessor, content="A café" + "\ud83d " * 300).status is Status.TOO_SHORT
+    bare, torn = (preprocessor(Article(content=f"{SNIPPET}{end}")).tokens for end in ("", "\ufffd" * 300))
+    assert torn == bare
 
 
 def test_ac08_the_shortest_article_counts_title_and_body(preprocessor: Preprocessor) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -89,9 +91,54 @@ def test_results_are_frozen(target: Any, attribute: str) -> None:
         setattr(target, attribute, "other")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda scores: scores.update(evidence=9.0),
+        lambda scores: scores.__setitem__("evidence", 9.0),
+        lambda scores: scores.__delitem__("evidence"),
+        lambda scores: scores.__ior__({"evidence": 9.0}),
+        lambda scores: scores.setdefault("reach", 9.0),
+        lambda scores: scores.pop("evidence"),
+        lambda scores: scores.popitem(),
+        lambda scores: scores.clear(),
+    ],
+)
+def test_no_dimension_can_be_changed(change: Callable[[Any], object]) -> None:
+    given = {"evidence": 7.0}
+    score = dataclasses.replace(SCORE, dimensions=given)
+    with pytest.raises(TypeError, match="is a copy that can"):
+        change(score.dimensions)
+    given["evidence"] = 9.0
+    assert score.dimensions == {"evidence": 7.0}
+
+
+def test_dimensions_are_a_dict_to_whoever_reads_them() -> None:
+    dimensions = SCORE.dimensions
+    assert dimensions is not None
+    assert isinstance(dimensions, dict)
+    assert dimensions == {"evidence": 7.00004}
+    assert json.loads(json.dumps(dimensions)) == dimensions
+    assert dimensions | {"reach": 1.0} == {"evidence": 7.00004, "reach": 1.0}
+    assert dataclasses.asdict(SCORE)["dimensions"] == dimensions
+    changed = dict(dimensions)
+    changed["evidence"] = 1.0
+    assert dimensions["evidence"] == 7.00004
+
+
+def test_equal_scores_have_one_hash(uplifting: Filter) -> None:
+    twin = dataclasses.replace(SCORE, dimensions={"evidence": 7.00004})
+    other = dataclasses.replace(SCORE, dimensions={"evidence": 7.1})
+    assert {SCORE, twin, other} == {SCORE, other}
+    assert len({SCORE, twin, other, uplifting.score(None), uplifting.score(None), uplifting.score(SNIPPET)}) == 4
+
+
 def test_results_travel_between_processes(uplifting: Filter) -> None:
     for score in (SCORE, uplifting.score(SNIPPET), uplifting.score(None)):
-        assert pickle.loads(pickle.dumps(score)) == score
+        for twin in (pickle.loads(pickle.dumps(score)), copy.copy(score), copy.deepcopy(score)):
+            assert twin == score
+            assert type(twin.dimensions) is type(score.dimensions)
+            assert hash(twin) == hash(score)
 
 
 def test_a_status_is_its_word() -> None:

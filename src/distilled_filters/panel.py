@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from distilled_filters.errors import DistilledFiltersError, RecordError, SettingError
 from distilled_filters.filter import Filter, score_together
 from distilled_filters.parallel import ordered_map
-from distilled_filters.registry import available, load
+from distilled_filters.registry import filter_names, load
 from distilled_filters.result import Score
 from distilled_filters.status import Status
 from distilled_filters.threads import thread_count
@@ -33,9 +33,9 @@ class Panel:
 
     def __init__(self, filters: Iterable[Filter | str], *, threads: int | None = None) -> None:
         """Resolve the filters; weights are opened on first use."""
-        if isinstance(filters, str):
-            raise SettingError(f"a panel takes a list of filters: Panel([{filters!r}])")
-        self.filters = tuple(load(each) if isinstance(each, str) else each for each in filters)
+        if isinstance(filters, str) or not isinstance(filters, Iterable):
+            raise SettingError(f"a panel takes a list of filters, such as Panel(['uplifting']), not {filters!r}")
+        self.filters = tuple(each if isinstance(each, Filter) else load(each) for each in filters)
         names = [each.name for each in self.filters]
         if not names or len(set(names)) != len(names):
             raise SettingError(f"a panel needs at least one filter, and none twice; it was given {names}")
@@ -47,7 +47,7 @@ class Panel:
     def all(cls, *, threads: int | None = None) -> Panel:
         """Every installed filter in its newest version; one with a broken spec is left out with a warning."""
         filters = []
-        for name in dict.fromkeys(entry.name for entry in available()):
+        for name in filter_names():
             try:
                 filters.append(load(name))
             except DistilledFiltersError as error:

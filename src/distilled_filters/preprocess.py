@@ -88,7 +88,8 @@ def clean(text: str) -> str:
             text, main_content=main_content, preserve_formatting=False, list_bullets=False, alt_texts=False,
             links=False, form_fields=False, noscript=False,
         )  # fmt: skip
-    return " ".join(_UNREAD.sub("", ftfy.fix_text(text, _FIXES)).split())
+    # The tokenizer reads the mark of an undecodable character as a space; so no length may count it.
+    return " ".join(_UNREAD.sub("", ftfy.fix_text(text, _FIXES)).replace("\ufffd", " ").split())
 
 
 def _depth(html: str) -> int:
@@ -160,8 +161,10 @@ class Preprocessor:
                 Status.TOO_LONG, f"{size:,} characters; at most {limit:,} are read. Send the article, not the archive"
             )
         title, body = clean(article.title), clean(article.content)
-        if not body or _is_wall(body):
-            raise RecordError(Status.NO_CONTENT, "no article text: empty, markup only, or a consent wall")
+        if not any(map(str.isalnum, body)) or _is_wall(body):
+            raise RecordError(
+                Status.NO_CONTENT, "no article text: empty, markup only, no letter or digit, or a consent wall"
+            )
         text = f"{title}\n{body}" if title else body
         if len(text) < self.settings.min_characters:
             raise RecordError(

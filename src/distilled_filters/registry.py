@@ -94,9 +94,10 @@ def load(requirement: str, *, checkpoint: str | None = None, threads: int | None
 
     try:
         parsed = Requirement(requirement)
-    except InvalidRequirement as error:
+    except (InvalidRequirement, TypeError) as error:
         raise UnknownFilterError(
-            f"{requirement!r} is neither a filter name nor a requirement such as 'uplifting==1.*'"
+            f"{requirement!r} is neither a filter name nor a requirement such as 'uplifting==1.*'; "
+            "`distillery list` shows what is installed"
         ) from error
     home = _home(parsed.name)
     installed = []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from distilled_filters.status import Status
 
@@ -33,15 +33,36 @@ class Provenance:
     engine: str
 
 
+class _FrozenDict(dict[str, float]):
+    """A dict that stays as it is, so that a score can be shared, hashed and kept in sets.
+
+    A dict, and no other mapping, because `json`, `pprint` and data frames know those.
+    """
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a score cannot be changed; dict(score.dimensions) is a copy that can")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Callable[..., _FrozenDict], tuple[dict[str, float]]]:
+        return _FrozenDict, (dict(self),)
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One article through one lens. All scores are on the oracle's 0-10 scale.
+    """One article through one lens: frozen, hashable, all scores on the oracle's 0-10 scale.
 
     `raw_weighted_average` is the student's own, before calibration and gate;
     `weighted_average` is after both, and decides the tier. `percentile` (0-100) ranks
-    it among production-like articles; `interval` holds the oracle's value with the
-    coverage the filter's `metrics.json` states. Where `status` is not `ok` every number
-    is None and `detail` says why.
+    it among production-like articles. Where `status` is not `ok` every number is None and
+    `detail` says why.
+
+    `interval` holds the oracle's value with the coverage that the filter's card states,
+    counted over all articles. Most are out of scope and easy; over those in scope the
+    intervals hold less often than stated. The card has both measured shares.
     """
 
     status: Status
@@ -57,6 +78,11 @@ class Score:
     stage: str | None = None
     tokens: TokenUse | None = None
     detail: str | None = None
+
+    def __post_init__(self) -> None:
+        """Keep the dimensions from being changed, as all else is."""
+        if self.dimensions is not None:
+            object.__setattr__(self, "dimensions", _FrozenDict(self.dimensions))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types with a fixed set of keys, rounded to four decimals."""

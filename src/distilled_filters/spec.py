@@ -6,6 +6,7 @@ becomes a filter.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 import tomllib
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 import distilled_filters
@@ -133,6 +133,14 @@ class LensSpec(_Spec):
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1)]
     preprocessing: Preprocessing
 
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, value: str) -> str:
+        package = distilled_filters.__name__
+        if value in distilled_filters.__all__ or importlib.util.find_spec(f"{package}.{value}"):
+            raise ValueError(f"{value!r} is a part of {package}, which an import would bring instead; choose another")
+        return value
+
     @field_validator("version")
     @classmethod
     def _is_semantic(cls, value: str) -> str:
@@ -187,11 +195,6 @@ class LensSpec(_Spec):
     def dimension_names(self) -> tuple[str, ...]:
         """The dimensions' names in the head's order."""
         return tuple(dimension.name for dimension in self.dimensions)
-
-    @property
-    def parsed_version(self) -> Version:
-        """The version as `packaging` compares it."""
-        return Version(self.version)
 
 
 class FilterSpec(LensSpec):
@@ -263,8 +266,6 @@ def _read(path: Path, spec: type[S], ignored: frozenset[str] = frozenset()) -> S
         raise SpecError(f"{path}: no such file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: not readable TOML: {error}") from error
-    except InvalidVersion as error:
-        raise SpecError(f"{path}: {error}") from error
     except ValidationError as error:
         problems = "; ".join(_problem(dict(item)) for item in error.errors())
         raise SpecError(f"{path}: {problems}") from error

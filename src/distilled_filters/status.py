@@ -14,7 +14,7 @@ class Status(StrEnum):
     INVALID = "invalid"
     """Not an article: None, bytes, NaN, a number, a mapping without text."""
     NO_CONTENT = "no_content"
-    """Nothing to read: empty, markup only, a consent wall or cookie banner."""
+    """Nothing to read: empty, markup only, no letter or digit, a consent wall or cookie banner."""
     TOO_SHORT = "too_short"
     """Fewer characters than the filter's `min_characters`."""
     TOO_LONG = "too_long"

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,7 +60,8 @@ def plugins(tmp_path: Path) -> Path:
 
 
 def _python(*arguments: str, path: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PYTHONPATH": str(path), "PATH": "", "HOME": str(path)}
+    folders = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))
+    environment = {"PYTHONPATH": folders, "PATH": "", "HOME": str(path)}
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False, encoding="utf-8"
     )
@@ -77,15 +80,31 @@ def test_ac16_help_and_list_import_little_and_no_plugin(arguments: str, allowed:
     assert commands == ({"distilled_filters.cli.list"} if arguments == "list" else set())
 
 
-@pytest.mark.parametrize("arguments", ["--help", "list"])
-def test_ac16_help_and_list_are_quick_with_20_plugins(arguments: str, plugins: Path) -> None:
-    def seconds() -> float:
-        started = time.perf_counter()
-        assert _python("-m", "distilled_filters", arguments, path=plugins).returncode == 0
-        return time.perf_counter() - started
+def _processor_time() -> float:
+    """Seconds that finished child processes computed: a busy machine stretches these less than the clock's."""
+    used = os.times()
+    return used.children_user + used.children_system
 
-    # 0.3 s on an idle machine; a busy one that runs tests is allowed more.
-    assert min(seconds() for _ in range(3)) < 0.9
+
+@pytest.mark.parametrize("arguments", ["--help", "list"])
+@pytest.mark.parametrize(
+    ("clock", "runs", "most"),
+    [
+        pytest.param(_processor_time, 3, 0.9, id="busy"),
+        pytest.param(time.perf_counter, 20, 0.3, id="idle", marks=pytest.mark.stress),
+    ],
+)
+def test_ac16_help_and_list_are_quick_with_20_plugins(
+    arguments: str, clock: Callable[[], float], runs: int, most: float, plugins: Path
+) -> None:
+    """AC16's 0.3 s by the clock are for an idle machine; one that runs all tests is held to a looser bound."""
+
+    def seconds() -> float:
+        started = clock()
+        assert _python("-m", "distilled_filters", arguments, path=plugins).returncode == 0
+        return clock() - started
+
+    assert min(seconds() for _ in range(runs)) <= most
 
 
 def test_help_names_every_command(distillery: Run) -> None:

@@ -28,15 +28,22 @@ def test_list_shows_broken_filters_with_their_problem(distillery: Run, own_filte
 
 
 def test_info_shows_what_a_filter_asks_and_weighs(distillery: Run, own_filters: Path) -> None:
-    metrics = {"split": "test", "n": 99, "methods": {"student": {"average_mae": 0.25}, "mean": {"average_mae": None}}}
+    metrics = {
+        "split": "test",
+        "n": 99,
+        "methods": {"mean_predictor": {"average_mae": None}, "student": {"average_mae": 0.25}},
+        "intervals_95": {"average_mae": [0.2, 0.3]},
+    }
     (own_filters / "uplifting" / "v1" / "metrics.json").write_text(json.dumps(metrics))
     shown = distillery("info", "uplifting").stdout
+    assert "average_mae" not in shown, "names of programs, not words for people"
+    (mae,) = (line.split("  ") for line in shown.splitlines() if line.startswith("MAE of the weighted average"))
+    assert [cell.strip() for cell in mae if cell.strip()][1:] == ["0.250 [0.200, 0.300]", "-"]
     for text in (
         "evidence_level",
         "How well the outcome is proven",
         "high from 6",
         "tokens of title",
-        "0.250",
         "test split",
     ):
         assert text in shown

@@ -34,8 +34,8 @@ def corpus(tmp_path: Path) -> Path:
     return path
 
 
-def _stopped(corpus: Path, output: Path, by: signal.Signals) -> subprocess.CompletedProcess[str]:
-    """Begin a run and stop it once its second shard is there."""
+def _begun(corpus: Path, output: Path) -> subprocess.Popen[str]:
+    """Begin a run and return once its second shard is there."""
     process = subprocess.Popen(
         _command(str(corpus), "-o", str(output), "--threads", "1"), stderr=subprocess.PIPE, text=True
     )
@@ -45,6 +45,12 @@ def _stopped(corpus: Path, output: Path, by: signal.Signals) -> subprocess.Compl
         assert process.poll() is None, process.stderr and process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.002)
+    return process
+
+
+def _stopped(corpus: Path, output: Path, by: signal.Signals) -> subprocess.CompletedProcess[str]:
+    """Begin a run and stop it once its second shard is there."""
+    process = _begun(corpus, output)
     process.send_signal(by)
     _, errors = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, "", errors)
@@ -68,6 +74,22 @@ def test_ac23_resume_after_sigkill_gives_the_same_bytes(suffix: str, corpus: Pat
     assert _run(str(corpus), "-o", str(undisturbed)).returncode == 0
     assert output.read_bytes() == undisturbed.read_bytes()
     assert not output.with_name(f"{output.name}.parts").exists()
+
+
+def test_ac23_a_second_run_fails_at_once_and_a_killed_one_blocks_nobody(corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    first = _begun(corpus, output)
+    first.send_signal(signal.SIGSTOP)
+    for how in ("--resume", "--force"):
+        second = _run(str(corpus), "-o", str(output), how)
+        assert second.returncode == 2
+        assert f"error: {output} is being written by another run" in second.stderr
+        assert f"{output}.parts/lock; wait for its end, or name another output" in second.stderr
+    first.kill()
+    first.communicate()
+    assert _run(str(corpus), "-o", str(output), "--resume").returncode == 0
+    assert len(output.read_text(encoding="utf-8").splitlines()) == 42
+    assert [path.name for path in tmp_path.glob("out*")] == ["out.jsonl"]
 
 
 def test_ac23_parts_stay_and_are_refused_when_anything_differs(corpus: Path, tmp_path: Path) -> None:

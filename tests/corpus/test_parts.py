@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def crashed(uplifting: Filter, tmp_path: Path) -> Path:
     parts.begin()
     with pytest.raises(_CrashError):
         parts.write(_rows(uplifting, 0, 7, crash=True))
+    parts.close()
     return tmp_path / "out.jsonl"
 
 
@@ -71,6 +73,7 @@ def test_a_run_that_died_while_joining_can_be_resumed(uplifting: Filter, tmp_pat
     first = _parts(output)
     first.begin()
     first.write(_rows(uplifting, 0, 4))
+    first.close()
     (output.with_name("out.jsonl.parts") / "unfinished").write_text("half a jo")
     output.write_text("what the join had put there just before it died")
     again = _parts(output)
@@ -85,6 +88,27 @@ def test_a_run_that_died_before_its_manifest_can_be_resumed(uplifting: Filter, t
     parts = _parts(tmp_path / "out.jsonl")
     parts.begin(resume=True)
     assert parts.rows_done == 0
+
+
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"force": True}], ids=str)
+def test_a_second_run_is_kept_out_while_the_first_writes(
+    uplifting: Filter, tmp_path: Path, how: dict[str, bool]
+) -> None:
+    first = _parts(tmp_path / "out.jsonl")
+    first.begin()
+    first.write(_rows(uplifting, 0, 4))
+    with pytest.raises(ResumeError, match=r"out\.jsonl is being written by another run, .*lock; wait for its end"):
+        _parts(tmp_path / "out.jsonl").begin(**how)
+    first.write(_rows(uplifting, 4, 7))
+    first.finish()
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 7
+
+
+def test_a_run_that_is_refused_keeps_no_lock(crashed: Path) -> None:
+    refused = _parts(crashed)
+    with pytest.raises(ResumeError, match="unfinished run"):
+        refused.begin()
+    _parts(crashed).begin(resume=True)
 
 
 def test_leftovers_are_refused_without_resume_or_force(crashed: Path) -> None:
@@ -124,6 +148,29 @@ def test_the_manifest_changes_with_inputs_and_filters(uplifting: Filter, tmp_pat
     after = manifest(find_sources([str(path)]), [uplifting], "csv")
     assert before["inputs"] != after["inputs"]
     assert before["filters"]["uplifting"]["version"] == uplifting.version
+
+
+def test_resume_with_other_libraries_is_refused(
+    uplifting: Filter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the first half of an output could be scored by one runtime and the second half by another."""
+    for name in ("onnxruntime", "ftfy", "tokenizers", "resiliparse"):
+        settings = manifest([], [uplifting], "jsonl")
+        output = tmp_path / f"{name}.jsonl"
+        begun = _parts(output, settings)
+        begun.begin()
+        begun.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "distilled_filters.corpus.parts.version",
+                lambda each, name=name: "0.1" if each == name else version(each),
+            )
+            other = manifest([], [uplifting], "jsonl")
+        with pytest.raises(ResumeError, match=rf"libraries\.{name} was {version(name)} and is 0\.1\. Restore"):
+            _parts(output, other).begin(resume=True)
+        _parts(output, settings).begin(resume=True)
+    assert "pyarrow" in manifest([], [uplifting], "parquet")["libraries"]
+    assert "pyarrow" not in manifest([], [uplifting], "csv")["libraries"]
 
 
 @pytest.mark.parametrize("how", [{"resume": True}, {"force": True}])

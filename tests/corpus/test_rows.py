@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import pandas
 import pytest
 
 from distilled_filters.corpus.errors import CorpusError
@@ -64,6 +65,19 @@ def test_csv_has_the_flat_columns_and_the_shards_join(uplifting: Filter, tmp_pat
     assert (first["title"], first["uplifting_status"], first["uplifting_tier"]) == ("", "invalid", "")
     assert second["title"] == 'a, "b"\nc'
     assert float(second["uplifting_evidence_level"]) >= 0
+
+
+@pytest.mark.parametrize("title", ["a\rb", "a\nb", "a\r\nb", "a\r"], ids=ascii)
+def test_csv_lines_end_alike_and_no_title_ends_one(title: str, uplifting: Filter) -> None:
+    form = FORMATS["csv"]([uplifting])
+    assert isinstance(form, TextFormat)
+    line = form.encode(Row(0, title, {"uplifting": uplifting.score(None)}))
+    for text in (form.header, line.replace(title, "")):
+        assert (text.count("\n"), text.count("\r"), text[-1]) == (1, 0, "\n")
+    (row,) = csv.DictReader(io.StringIO(form.header + line, newline=""))
+    assert row["title"] == title
+    (read,) = pandas.read_csv(io.BytesIO((form.header + line).encode())).itertuples()
+    assert (read.title, read.uplifting_status) == (title, "invalid")
 
 
 def test_titles_of_records_of_any_shape() -> None:

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from distilled_filters.filter import Filter
-    from distilled_filters.spec import FilterSpec
 
-__all__ = ["command", "gate_rule", "tier_rules"]
+__all__ = ["command"]
 
 
 def command(
@@ -40,20 +39,8 @@ def command(
         _show(screen(), each, metrics)
 
 
-def gate_rule(spec: FilterSpec) -> str:
-    """Return the gate as a sentence."""
-    if spec.gate is None:
-        return "none"
-    gate = spec.gate
-    return f"where {gate.dimension} is under {gate.below:g}, the weighted average is at most {gate.ceiling:g}"
-
-
-def tier_rules(spec: FilterSpec) -> str:
-    """Return the tiers, best first."""
-    return ", ".join(f"{tier.name} from {tier.at_least:g}" for tier in spec.tiers)
-
-
 def _show(console: Console, each: Filter, metrics: dict[str, Any] | None) -> None:
+    from distilled_filters.cards import gate_rule, tier_rules
     from distilled_filters.cli.terminal import grid, plain
 
     spec, reads = each.spec, each.spec.preprocessing
@@ -98,22 +85,16 @@ def _metrics(each: Filter) -> dict[str, Any] | None:
 
 
 def _show_metrics(console: Console, metrics: dict[str, Any]) -> None:
-    """Show the figures of `metrics.json`, one method beside the other."""
+    from distilled_filters.cards import coverage, figures
     from distilled_filters.cli.terminal import grid, plain
 
-    methods: dict[str, dict[str, Any]] = metrics.get("methods", {})
-    figures = list(dict.fromkeys(figure for values in methods.values() for figure in values))
-    table = grid("figure", *methods, "95% interval of the first")
-    for figure in figures:
-        cells = [_number(values.get(figure)) for values in methods.values()]
-        bounds = metrics.get("intervals_95", {}).get(figure)
-        interval = f"{_number(bounds[0])} to {_number(bounds[1])}" if bounds else ""
-        table.add_row(plain(figure), *cells, interval)
+    header, rows = figures(metrics)
+    table = grid(*header)
+    for label, *cells in rows:
+        table.add_row(plain(label), *cells)
     console.print(
         f"\nmeasured on the {metrics.get('split', '?')} split, {metrics.get('n', '?')} articles", style="bold"
     )
     console.print(table)
-
-
-def _number(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else "-" if value is None else str(value)
+    if "interval_coverage" in metrics:
+        console.print(f"intervals: {coverage(metrics)}")

@@ -79,9 +79,4 @@ def open_panel(filters: list[str] | None, threads: int | None = None) -> Panel:
     """
     from distilled_filters.panel import Panel
 
-    try:
-        return Panel(filters, threads=threads) if filters else Panel.all(threads=threads)
-    except DistilledFiltersError:
-        raise
-    except ValueError as error:
-        raise DistilledFiltersError(str(error)) from error
+    return Panel(filters, threads=threads) if filters else Panel.all(threads=threads)

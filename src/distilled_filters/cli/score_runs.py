@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -69,15 +70,16 @@ def to_file(run: Run, output: Path, form: str, *, resume: bool, force: bool) -> 
         raise CorpusError(f"{output} is an input too; name another output")
     writer = FORMATS[form](run.panel.filters)
     parts = Parts(output, writer, manifest(run.sources, run.panel.filters, form), shard_rows=SHARD_ROWS)
-    parts.begin(resume=resume, force=force)
-    before = parts.tally.total()
-    try:
-        with Meter(run.size) as meter:
-            parts.write(run.rows(meter, skip=parts.rows_done))
-    except KeyboardInterrupt:
-        kept = f"{parts.tally.total():,} rows are kept in {parts.folder}"
-        raise KeyboardInterrupt(kept if STANDARD_INPUT in names else f"{kept}; go on with --resume") from None
-    parts.finish()
+    with closing(parts):
+        parts.begin(resume=resume, force=force)
+        before = parts.tally.total()
+        try:
+            with Meter(run.size) as meter:
+                parts.write(run.rows(meter, skip=parts.rows_done))
+        except KeyboardInterrupt:
+            kept = f"{parts.tally.total():,} rows are kept in {parts.folder}"
+            raise KeyboardInterrupt(kept if STANDARD_INPUT in names else f"{kept}; go on with --resume") from None
+        parts.finish()
     notes().print(f"{run.summary(parts.tally, before)}; wrote {output}", soft_wrap=True)
     return parts.tally
 

@@ -64,8 +64,9 @@ def csv_table(filters: Sequence[Filter]) -> TextFormat:
 
     def encode(cells: Sequence[object]) -> str:
         line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(cells)
-        return line.getvalue()
+        # Before Python 3.13 the writer quotes only those line ends that its own are made of; "\r" ends lines for many.
+        csv.writer(line, lineterminator="\r\n").writerow(cells)
+        return line.getvalue().removesuffix("\r\n") + "\n"
 
     def encode_row(row: Row) -> str:
         flat = row.flat()

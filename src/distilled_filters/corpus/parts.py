@@ -1,7 +1,8 @@
 """Long runs that survive a crash (AC23): rows go to shards beside the output, which join at the end.
 
 A shard appears whole or not at all. A manifest says what made them, so that nothing
-goes on with other inputs, filters or settings than it began with.
+goes on with other inputs, filters or settings than it began with. A lock that ends with
+its process keeps a second run out.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 import distilled_filters
 from distilled_filters.checkpoints import sha256_of
@@ -28,14 +33,19 @@ __all__ = ["SHARD_ROWS", "Parts", "Tally", "manifest", "tally_of"]
 SHARD_ROWS = 500
 """Rows a shard: what a crash can cost, some seconds of work."""
 
-_OWN_NAME = re.compile(r"manifest\.json|unfinished|\d{6}\.[a-z.]+")
+# Another version of one of these may read an article otherwise, score it otherwise, or write it otherwise.
+_LIBRARIES = ("ftfy", "numpy", "onnxruntime", "resiliparse", "tokenizers")
+_WRITERS = {"parquet": ("pyarrow",)}
+
+_LOCK = "lock"
+_OWN_NAME = re.compile(r"lock|manifest\.json|unfinished|\d{6}\.[a-z.]+")
 
 Tally = Counter[str]
 """How many rows ended with which status."""
 
 
 class Parts:
-    """The folder `OUT.parts` of an unfinished run.
+    """The folder `OUT.parts` of an unfinished run; one run at a time, from `begin` to `finish` or `close`.
 
     Args:
         output: Where the joined file goes.
@@ -53,6 +63,7 @@ class Parts:
         self._settings = {**settings, "shard_rows": shard_rows}
         self._shard_rows = shard_rows
         self._shards = 0
+        self._lock = FileLock(self.folder / _LOCK, blocking=False)
 
     @property
     def rows_done(self) -> int:
@@ -64,22 +75,41 @@ class Parts:
 
         Raises:
             ResumeError: when there is an output or a folder already and neither `resume`
-                nor `force` allows it, or when the earlier run had other settings.
+                nor `force` allows it, when the earlier run had other settings, or while
+                another process writes the same output.
         """
-        if self.folder.exists() and not (resume or force):
-            raise ResumeError(f"{self.folder} holds an unfinished run; go on with --resume, or start anew with --force")
         strangers = self._strangers()
         if strangers:
             raise ResumeError(
                 f"{self.folder} holds files that no run made ({', '.join(strangers[:3])}); "
                 "move them, or name another output"
             )
-        if force:
-            self._remove()
-        elif self.output.exists() and not self.folder.exists():
+        unfinished = self.folder.exists()
+        if self.output.exists() and not (unfinished or force):
             done = "; it is finished, there is nothing to resume" if resume else ""
             raise ResumeError(f"{self.output} exists already{done}; replace it with --force")
         self.folder.mkdir(exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise ResumeError(
+                f"{self.output} is being written by another run, which holds {self._lock.lock_file}; "
+                "wait for its end, or name another output"
+            ) from error
+        try:
+            if unfinished and not (resume or force):
+                raise ResumeError(
+                    f"{self.folder} holds an unfinished run; go on with --resume, or start anew with --force"
+                )
+            if force:
+                self._clear()
+            self._record()
+        except BaseException:
+            self.close()
+            raise
+
+    def _record(self) -> None:
+        """Write the manifest, or check it against the one that is there."""
         recorded = self.folder / "manifest.json"
         # A run may have died before it wrote its manifest; then it wrote no shard either.
         if recorded.exists():
@@ -103,7 +133,16 @@ class Parts:
         """Join the shards into the output, which appears whole or not at all, and remove the folder."""
         self._form.join(self._partial, [self._shard_path(number) for number in range(self._shards)])
         _publish(self._partial, self.output)
-        self._remove()
+        self._clear()
+        self.close()
+        # Where another run has come in since, the folder is already its own.
+        with suppress(OSError):
+            (self.folder / _LOCK).unlink()
+            self.folder.rmdir()
+
+    def close(self) -> None:
+        """Let other runs in; what is done stays to be taken up."""
+        self._lock.release()
 
     def _take_up(self, recorded: Mapping[str, Any]) -> None:
         before, now = _flat(recorded), _flat(self._settings)
@@ -127,11 +166,11 @@ class Parts:
             return []
         return sorted(path.name for path in self.folder.iterdir() if not _OWN_NAME.fullmatch(path.name))
 
-    def _remove(self) -> None:
-        if self.folder.exists():
-            for path in self.folder.iterdir():
+    def _clear(self) -> None:
+        """Remove all but the lock."""
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
                 path.unlink()
-            self.folder.rmdir()
 
     @property
     def _partial(self) -> Path:
@@ -155,6 +194,7 @@ def manifest(sources: Sequence[Source], filters: Sequence[Filter], form: str) ->
     """
     return {
         "engine": distilled_filters.__version__,
+        "libraries": {name: version(name) for name in (*_LIBRARIES, *_WRITERS.get(form, ()))},
         "format": form,
         "inputs": [
             {"path": source.name}
