@@ -35,7 +35,7 @@ def command(
         str | None, typer.Option("--filter", "-f", help="The filter of label rows that do not name theirs.")
     ] = None,
     held_out: Annotated[
-        float, typer.Option(min=0.0, max=0.9, help="Share for validation and test together, half each.")
+        float, typer.Option(min=0.0, max=0.9, help="Share of all for validation and test, half each.")
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 20,
     keep_splits: Annotated[
@@ -58,19 +58,21 @@ def command(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a row was rejected.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check labelled articles, find copies, make splits; write a data folder with its card.
+    """Check labelled articles, find copies, make splits; write a data folder.
 
-    Articles without a label go to unlabelled.jsonl; a row that cannot be used goes
-    to rejected.jsonl with its line and the reason. Exits with 0 when the folder is
-    written, with 1 when --strict is given and a row was rejected (the folder is
-    written then too), and with 2 when nothing was written: wrong usage, no good
-    label, or, with --keep-splits, copies of one article in two splits.
+    Articles without a label go to unlabelled.jsonl; a row that cannot be used
+    goes to rejected.jsonl with its line and the reason.
+
+    Exits with 0 when the folder is written, with 1 when it is written, a row
+    was rejected and --strict is given, and with 2 when nothing is written:
+    wrong usage, no good label, or, with --keep-splits, copies of one article
+    in two splits.
 
     [bold]Examples[/bold]
 
-      distillery prepare articles.jsonl --labels labels.jsonl --output labelled/
-      distillery prepare articles.jsonl pool.jsonl -l labels.jsonl -o labelled/ --train-only selected
-      distillery prepare articles.jsonl -l old.jsonl -l new.jsonl -o labelled/ --keep-splits --strict
+      distillery prepare articles.jsonl --labels labels.jsonl -o labelled/
+      distillery prepare a.jsonl pool.jsonl -l labels.jsonl -o labelled/ --seed 3
+      distillery prepare a.jsonl -l old.jsonl -l new.jsonl -o all/ --keep-splits
     """
     with training_extra():
         from distilled_filters.training.prepare import Settings, prepare
@@ -109,7 +111,11 @@ def _show(card: dict[str, Any], output: Path, console: Console) -> None:
     console.print(table)
     console.print()
     levels = list(dict.fromkeys(level for lens in card["lenses"].values() for level in lens["splits"]["train"]))
-    table = grid("train / validation / test", *(level.replace("_", " ") for level in levels), "oracle's own MAE")
+    table = grid(
+        "train / validation / test",
+        *("in scope" if level == "in_scope" else f"{level}+" for level in levels),
+        "oracle's own MAE",
+    )
     for name, lens in card["lenses"].items():
         counts = (" / ".join(str(lens["splits"][split].get(level, "-")) for split in splits) for level in levels)
         own = lens["self_agreement"]

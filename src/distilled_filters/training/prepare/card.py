@@ -107,8 +107,8 @@ def render(card: Mapping[str, Any]) -> str:
             ("", "tokens: median", "95%", "longest", "longer than the window", "characters: median", "95%", "longest"),
             [_lengths_row(split, splits[split]["length"]) for split in SPLITS if splits[split]["articles"]],
         ),
-        "## Lenses\n\nArticles by weighted average after the gate, as train / validation / test.\n\n"
-        + _table(*_lens_counts(card["lenses"])),
+        "## Lenses\n\nArticles as train / validation / test; tiers are of the weighted average after the gate, "
+        "each with those above it (+).\n\n" + _table(*_lens_counts(card["lenses"])),
         "## Weighted averages of articles in scope\n\n"
         + _table(
             ("lens", *(f"{low}-{low + 1}" for low in range(_BINS))),
@@ -163,7 +163,7 @@ def _lens(
         reached = [verdict(each, lens)[0] for each in scores]
         counts[split] = {
             "in_scope": len(scores),
-            **{tier.name: sum(average >= tier.at_least for average in reached) for tier in lens.tiers[:-1]},
+            **{tier.name: sum(average >= tier.at_least for average in reached) for tier in lens.tiers[-2::-1]},
         }
         averages += reached
         dimensions += scores
@@ -230,7 +230,7 @@ def _histogram(values: Any) -> list[int]:
 
 
 def _above(level: str) -> str:
-    return "in scope" if level == "in_scope" else f"{level} or above"
+    return "in scope" if level == "in_scope" else f"{level}+"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

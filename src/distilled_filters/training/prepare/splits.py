@@ -35,31 +35,33 @@ class Unit:
 
 
 def assign(units: Sequence[Unit], held_out: float, seed: int) -> dict[str, str]:
-    """Return each unit's split; half of the share `held_out` (0-1) is validation, half is test."""
+    """Return each unit's split; of the share `held_out` (0-1) of all units half is validation, half is test."""
     counts = Counter(level for unit in units for level in unit.levels)
-    strata: dict[tuple[object, ...], list[str]] = defaultdict(list)
+    strata: dict[tuple[str, ...], dict[tuple[str, ...], list[str]]] = defaultdict(lambda: defaultdict(list))
     for unit in units:
         rarest = min(unit.levels, key=lambda level: (counts[level], level), default=())
         if not unit.train_only:
-            strata[(rarest, *unit.kind)].append(unit.name)
+            strata[rarest][unit.kind].append(unit.name)
     splits = dict.fromkeys((unit.name for unit in units), "train")
-    for stratum, names in strata.items():
-        ordered = sorted(names, key=lambda name: _draw(seed, name))
-        test, validation = (_quota(len(names) * held_out / 2, _draw(seed, split, stratum)) for split in _HELD_OUT)
-        splits.update(dict.fromkeys(ordered[:test], "test"))
-        splits.update(dict.fromkeys(ordered[max(test, len(ordered) - validation) :], "validation"))
+    eligible = sum(not unit.train_only for unit in units)
+    share = min(1.0, held_out * len(units) / eligible) / 2 if eligible else 0.0
+    for level, kinds in strata.items():
+        lot = _draw(seed, *level)
+        behind = 0
+        for _, names in sorted(kinds.items()):
+            ordered = sorted(names, key=lambda name: _draw(seed, name))
+            # Rounding runs on from one small stratum to the next, so that the sums of a level are right too.
+            ends = (behind * share, (behind + len(names)) * share)
+            test, validation = (
+                math.floor(ends[1] + offset) - math.floor(ends[0] + offset) for offset in (lot, (lot + 0.5) % 1)
+            )
+            behind += len(names)
+            splits.update(dict.fromkeys(ordered[:test], "test"))
+            splits.update(dict.fromkeys(ordered[max(test, len(ordered) - validation) :], "validation"))
     return splits
 
 
-_HELD_OUT = ("test", "validation")
-
-
-def _quota(share: float, draw: float) -> int:
-    """Round up or down by lot: many small strata rounded alike would add up to the wrong share."""
-    return math.floor(share + draw)
-
-
-def _draw(seed: int, *names: object) -> float:
+def _draw(seed: int, *names: str) -> float:
     """Return a number in [0, 1) that depends on nothing but its arguments."""
     digest = hashlib.sha256(repr((seed, *names)).encode()).hexdigest()
     return int(digest[:13], 16) / 16**13
