@@ -143,6 +143,19 @@ def test_keep_splits_moves_nothing_and_trains_on_what_is_new(make: Make, tmp_pat
     assert found == {row["id"]: row.get("split", "train") for row in articles}
 
 
+def test_a_folder_prepared_again_stays_the_same(make: Make, tmp_path: Path) -> None:
+    """What is written can be read, so that labels can be added to a folder."""
+    articles, labels = many(40)
+    first, second = near(5)
+    articles += [article("near-a", content=first), article("near-b", content=second)]
+    make(articles, [*labels, label("near-a", LOW, {LENS: None, OTHER: [3.0] * 6}), label("near-b")])
+    make(
+        read(tmp_path / "data" / "articles.jsonl"), read(tmp_path / "data" / "labels.jsonl"), "again", keep_splits=True
+    )
+    for name in ("articles.jsonl", "labels.jsonl"):
+        assert (tmp_path / "data" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
 def test_a_leak_is_refused_with_the_pair_and_nothing_is_written(make: Make, tmp_path: Path) -> None:
     first, second = near(5)
     articles = [

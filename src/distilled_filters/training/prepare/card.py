@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+import distilled_filters
 from distilled_filters.result import TokenUse
 from distilled_filters.spec import LensSpec
 from distilled_filters.training.prepare.labels import in_scope, mean_scores, self_agreement, verdict
@@ -59,7 +60,7 @@ def describe(dataset: Dataset, held_out: float, seed: int, threshold: float) -> 
     figures = {
         "settings": {"held_out": held_out, "seed": seed, "near_duplicate_threshold": threshold},
         "versions": {
-            "distilled-filters": version("distilled-filters"),
+            "distilled-filters": distilled_filters.__version__,
             "python": platform.python_version(),
             **{name: version(name) for name in _LIBRARIES},
         },
