@@ -12,6 +12,8 @@ DistilledFiltersError
 │   └── HeadNotFoundError               head tensors are missing, extra or misshapen
 ├── corpus.errors.CorpusError           a file of articles or scores that cannot be used
 │   └── ResumeError                     a run that cannot be begun or taken up
+├── training.data.DatasetError (ValueError)   a data folder that cannot be used
+│   └── SplitLeakError                  copies of one article lie in two splits
 └── RecordError (ValueError)            one article that cannot be scored; carries its Status
     └── NonFiniteScoreError (ArithmeticError)   the student answered NaN or infinity
 """

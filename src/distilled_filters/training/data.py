@@ -3,7 +3,7 @@
 A data folder holds `articles.jsonl` (`id, title, content, language, stratum,
 cluster, split`) and `labels.jsonl` (`{"id", "runs": [{lens: [score, ...]}]}`, one
 entry a reading, dimensions in the order of the lens's spec; an absent lens was out of
-scope).
+scope, a lens that is null was not judged in that reading).
 """
 
 from __future__ import annotations
@@ -19,17 +19,34 @@ import numpy as np
 import numpy.typing as npt
 
 from distilled_filters.article import Article
-from distilled_filters.errors import RecordError
+from distilled_filters.errors import DistilledFiltersError, RecordError
 from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.registry import newest_folders
 from distilled_filters.spec import LensSpec, read_lens_spec
 
-__all__ = ["Example", "Labels", "read_examples", "read_lenses", "select", "true_dimensions"]
+__all__ = [
+    "DatasetError",
+    "Example",
+    "Labels",
+    "SplitLeakError",
+    "read_examples",
+    "read_lenses",
+    "select",
+    "true_dimensions",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
 # The share of training clusters that only calibration sees.
 _CALIBRATION_SHARE = 0.08
+
+
+class DatasetError(DistilledFiltersError, ValueError):
+    """A data folder, or what is to become one, cannot be used."""
+
+
+class SplitLeakError(DatasetError):
+    """Copies of one article lie in two splits, so that held-out figures would flatter the student."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +80,22 @@ def read_lenses(filters: Path) -> list[LensSpec]:
 
 
 def read_examples(data: Path, lenses: Sequence[LensSpec], preprocessor: Preprocessor) -> list[Example]:
-    """Read a data folder; articles that the preprocessor refuses are left out, as in production."""
+    """Read a data folder; articles that the preprocessor refuses are left out, as in production.
+
+    Raises:
+        SplitLeakError: when rows of one cluster lie in two splits.
+        DatasetError: when a label has another number of dimensions, or no reading judged a lens.
+    """
     runs = {row["id"]: row["runs"] for row in _rows(data / "labels.jsonl")}
     examples = []
+    first_of_cluster: dict[str, dict[str, Any]] = {}
     for row in _rows(data / "articles.jsonl"):
+        first = first_of_cluster.setdefault(row["cluster"], row)
+        if first["split"] != row["split"]:
+            raise SplitLeakError(
+                f"{data}: cluster {row['cluster']!r} lies in two splits: {first['id']!r} is {first['split']}, "
+                f"{row['id']!r} is {row['split']}. Make the folder with `distillery prepare`"
+            )
         if row["id"] not in runs:
             continue
         article = Article.parse(row)
@@ -82,7 +111,7 @@ def read_examples(data: Path, lenses: Sequence[LensSpec], preprocessor: Preproce
                 language=row["language"],
                 text=f"{article.title}\n{article.content}",
                 window=window,
-                labels={lens.name: _average(runs[row["id"]], lens) for lens in lenses},
+                labels={lens.name: _average(row["id"], runs[row["id"]], lens) for lens in lenses},
             )
         )
     return examples
@@ -110,9 +139,13 @@ def _split(row: dict[str, Any]) -> str:
     return "calibration" if aside else str(row["split"])
 
 
-def _average(runs: list[dict[str, list[float]]], lens: LensSpec) -> Labels:
+def _average(id_: str, runs: list[dict[str, list[float] | None]], lens: LensSpec) -> Labels:
     zeros = [0.0] * len(lens.dimensions)
-    readings = np.array([run.get(lens.name, zeros) for run in runs], dtype=np.float32)
-    if readings.shape[1] != len(lens.dimensions):
-        raise ValueError(f"{lens.name} has {len(lens.dimensions)} dimensions; a label has {readings.shape[1]}")
+    judged = [scores for run in runs if (scores := run.get(lens.name, zeros)) is not None]
+    if not judged:
+        raise DatasetError(f"no reading of {id_!r} judged {lens.name}; train with a --filters folder without that lens")
+    if any(len(scores) != len(zeros) for scores in judged):
+        found = sorted({len(scores) for scores in judged})
+        raise DatasetError(f"{lens.name} has {len(zeros)} dimensions; the labels of {id_!r} have {found}")
+    readings = np.array(judged, dtype=np.float32)
     return Labels(scope=float(readings.any(axis=1).mean()), dimensions=readings.mean(axis=0))

@@ -1,0 +1,290 @@
+"""From labelled articles to a data folder that `train`, `calibrate` and `evaluate` read."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from distilled_filters.checkpoints import sha256_of
+from distilled_filters.errors import SpecError
+from distilled_filters.files import write_json, write_text
+from distilled_filters.preprocess import Preprocessor
+from distilled_filters.registry import newest_folders
+from distilled_filters.spec import LensSpec, read_filter_spec
+from distilled_filters.training.data import DatasetError, read_lenses
+from distilled_filters.training.prepare.card import Dataset, describe, render
+from distilled_filters.training.prepare.clusters import (
+    declared,
+    one_of_each,
+    refuse_leaks,
+    without_held_out_copies,
+)
+from distilled_filters.training.prepare.duplicates import components, find_copies, normalised
+from distilled_filters.training.prepare.labels import in_scope, judged_lenses, mean_scores, merge_runs, verdict
+from distilled_filters.training.prepare.rows import (
+    ArticleRow,
+    LabelRow,
+    Reason,
+    Rejection,
+    Run,
+    read_articles,
+    read_labels,
+)
+from distilled_filters.training.prepare.splits import Unit, assign
+
+__all__ = ["Settings", "prepare"]
+
+_TRAIN = "train"
+_NO_LANGUAGE = "und"
+_NO_STRATUM = "unstated"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides a dataset beside its rows.
+
+    Attributes:
+        held_out: The share of clusters that validation and test hold together, 0-1.
+        seed: Of the splits.
+        threshold: The Jaccard similarity, 0-1, from which two articles are near copies.
+        drop_near: Keep one article of each group of near copies; all of them otherwise, in one split.
+        keep_splits: Leave articles in the split they name; those that name none are for training.
+        train_only: Strata that are never held out, such as those a student chose.
+        lens: The lens of label rows that name no `filter`.
+        base: The encoder whose tokenizer counts tokens, a Hub id or a folder; None for the
+            backbone of the filters.
+    """
+
+    held_out: float = 0.2
+    seed: int = 20
+    threshold: float = 0.6
+    drop_near: bool = False
+    keep_splits: bool = False
+    train_only: tuple[str, ...] = ()
+    lens: str | None = None
+    base: str | None = None
+
+
+def prepare(
+    articles: Sequence[Path], labels: Sequence[Path], output: Path, filters: Path, settings: Settings, command: str
+) -> dict[str, Any]:
+    """Write `articles`, `labels`, `unlabelled` and `rejected.jsonl`, `data.json` and `DATA.md`; return the card.
+
+    The same inputs and settings give the same bytes.
+
+    Raises:
+        SplitLeakError: with `keep_splits`, when copies of one article lie in two splits.
+        DatasetError: when no article is labelled, or the output is one of the inputs.
+    """
+    _refuse_overwriting([*articles, *labels], output)
+    lenses = {lens.name: lens for lens in read_lenses(filters)}
+    if not lenses:
+        raise DatasetError(f"there is no filter folder in {filters}; say where they are with --filters")
+    if settings.lens is not None and settings.lens not in lenses:
+        raise DatasetError(f"--filter {settings.lens!r} is none of the lenses in {filters}: {', '.join(lenses)}")
+    rows, rejected = read_articles(
+        articles, _preprocessors(lenses.values(), filters, settings.base), use_splits=settings.keep_splits
+    )
+    label_rows, bad_labels = read_labels(labels, lenses, settings.lens)
+    refused = {rejection.id for rejection in rejected}
+    rejected += bad_labels
+    judged = judged_lenses(label_rows, lenses)
+    runs = _runs_by_id(label_rows, {row.id for row in rows}, refused, lenses, judged, rejected)
+
+    copies = find_copies(
+        [normalised(row.article) for row in tqdm(rows, desc="texts", unit="article", disable=None)], settings.threshold
+    )
+    joined = [*copies, *declared(rows)]
+    firsts = components(len(rows), joined)
+    clusters = [rows[first].cluster or rows[first].id for first in firsts]
+    fixed: dict[str, str] = {}
+    if settings.keep_splits:
+        refuse_leaks(rows, joined)
+        fixed = {cluster: row.split for cluster, row in zip(clusters, rows, strict=True) if row.split}
+        if not fixed:
+            raise DatasetError("--keep-splits, but no article has a split; leave the option away to make splits")
+    kept = without_held_out_copies(rows, clusters, fixed, runs, rejected)
+    kept, exact = one_of_each(kept, rows, [pair for pair in copies if pair.exact], runs)
+    for keeper, others in exact.items():
+        runs[keeper] = [run for id_ in (keeper, *others) for run in runs.pop(id_, ())]
+        if not runs[keeper]:
+            del runs[keeper]
+    near: dict[str, list[str]] = {}
+    if settings.drop_near:
+        kept, near = one_of_each(kept, rows, copies, runs)
+        for id_ in (id_ for others in near.values() for id_ in others):
+            runs.pop(id_, None)
+    labelled = [row for row in kept if rows[row].id in runs]
+    if not labelled:
+        raise DatasetError(
+            f"none of {len(rows):,} readable articles has a good label ({len(rejected):,} rows rejected, the first: "
+            f"{rejected[0].message if rejected else 'none'}); do the ids of articles and labels agree?"
+        )
+    if settings.keep_splits:
+        splits = {clusters[row]: fixed.get(clusters[row], _TRAIN) for row in labelled}
+    else:
+        units = _units(labelled, rows, clusters, runs, [lenses[name] for name in judged], settings.train_only)
+        splits = assign(units, settings.held_out, settings.seed)
+
+    dataset = Dataset(
+        labelled=[_output_row(rows[row], clusters[row], splits[clusters[row]]) for row in labelled],
+        unlabelled=[
+            _output_row(rows[row], clusters[row], splits.get(clusters[row])) for row in kept if rows[row].id not in runs
+        ],
+        runs={rows[row].id: runs[rows[row].id] for row in labelled},
+        tokens={rows[row].id: rows[row].tokens for row in kept},
+        rejected=rejected,
+        label_rows=label_rows,
+        copies={"exact": exact, "dropped_near": near},
+        pairs=[(rows[pair.first].id, rows[pair.second].id, pair.similarity) for pair in copies if not pair.exact],
+        lenses=[lenses[name] for name in judged],
+        all_lenses=len(lenses),
+    )
+    return _write(dataset, [*articles, *labels], output, settings, command)
+
+
+def _refuse_overwriting(inputs: Sequence[Path], output: Path) -> None:
+    for path in inputs:
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file {path}")
+        if path.resolve().parent == output.resolve():
+            raise DatasetError(f"{path} lies in the output folder and could be overwritten; choose another --output")
+
+
+def _preprocessors(lenses: Iterable[LensSpec], filters: Path, base: str | None) -> list[Preprocessor]:
+    """Return one preprocessor for each way of reading among the lenses, in their order."""
+    tokenizer = Tokenizer.from_file(str(_tokenizer_file(filters, base)))
+    settings = dict.fromkeys(lens.preprocessing for lens in lenses)
+    return [Preprocessor(each, tokenizer) for each in settings]
+
+
+def _tokenizer_file(filters: Path, base: str | None) -> Path:
+    if base is not None:
+        # Beside torch, which only training needs.
+        from distilled_filters.training.train import tokenizer_file
+
+        return tokenizer_file(base)
+    for folder in newest_folders(filters):
+        try:
+            spec = read_filter_spec(folder / "filter.toml")
+        except SpecError:  # a lens that is not trained yet
+            continue
+        path = filters / "backbones" / spec.checkpoints[spec.default_checkpoint].backbone / "tokenizer.json"
+        if path.is_file():
+            return path
+    raise DatasetError(f"no filter in {filters} has a backbone yet; name the encoder to be trained with --base")
+
+
+def _runs_by_id(
+    labels: Sequence[LabelRow],
+    known: set[str],
+    refused: set[str | None],
+    lenses: Mapping[str, LensSpec],
+    judged: Sequence[str],
+    rejected: list[Rejection],
+) -> dict[str, list[Run]]:
+    by_id: dict[str, list[LabelRow]] = defaultdict(list)
+    for row in labels:
+        by_id[row.id].append(row)
+    runs = {}
+    for id_, group in by_id.items():
+        merged = merge_runs(group, lenses)
+        missing = [name for name in judged if mean_scores(merged, lenses[name]) is None]
+        if id_ in known and not missing:
+            runs[id_] = merged
+            continue
+        for row in group:
+            if id_ in known:
+                reason = Reason.INCOMPLETE
+                text = f"{id_!r} is not labelled for {', '.join(missing)}; label it, or prepare each lens alone"
+            elif id_ in refused:
+                reason, text = Reason.ARTICLE_REJECTED, f"the article {id_!r} is rejected; see its own row"
+            else:
+                reason, text = Reason.NO_ARTICLE, f"no article has the id {id_!r}; name its file, or remove the label"
+            rejected.append(Rejection("label", id_, reason, f"{row.place}: {text}", row.place))
+    return runs
+
+
+def _units(
+    labelled: Sequence[int],
+    rows: Sequence[ArticleRow],
+    clusters: Sequence[str],
+    runs: Mapping[str, list[Run]],
+    lenses: Sequence[LensSpec],
+    train_only: Sequence[str],
+) -> list[Unit]:
+    members: dict[str, list[ArticleRow]] = defaultdict(list)
+    for row in labelled:
+        members[clusters[row]].append(rows[row])
+    return [
+        Unit(
+            name=cluster,
+            kind=(
+                "synthetic" if any(row.stratum == "synthetic" for row in group) else "real",
+                "+".join(sorted({row.language or _NO_LANGUAGE for row in group})),
+            ),
+            levels=frozenset(level for row in group for level in _levels(runs[row.id], lenses)),
+            train_only=any(row.stratum in train_only for row in group),
+        )
+        for cluster, group in members.items()
+    ]
+
+
+def _levels(runs: Sequence[Run], lenses: Sequence[LensSpec]) -> Iterable[tuple[str, str]]:
+    """Yield the levels that an article reaches: the scope of a lens, and each tier but the last."""
+    for lens in lenses:
+        dimensions = mean_scores(runs, lens) or []
+        if in_scope(dimensions):
+            yield lens.name, "scope"
+            average, _ = verdict(dimensions, lens)
+            yield from ((lens.name, tier.name) for tier in lens.tiers[:-1] if average >= tier.at_least)
+
+
+def _output_row(row: ArticleRow, cluster: str, split: str | None) -> dict[str, Any]:
+    given = {key: value for key, value in row.fields.items() if value == value and key not in {"split", "cluster"}}
+    stratum = row.stratum or _NO_STRATUM
+    return {
+        **given, "id": row.id, "title": row.article.title, "content": row.article.content,
+        "language": row.language or _NO_LANGUAGE, "stratum": stratum, "synthetic": stratum == "synthetic",
+        "cluster": cluster, **({"split": split} if split else {}),
+    }  # fmt: skip
+
+
+def _write(dataset: Dataset, inputs: Sequence[Path], output: Path, settings: Settings, command: str) -> dict[str, Any]:
+    """Write the rows, then the card that names their digests: a folder without a card is not finished."""
+    output.mkdir(parents=True, exist_ok=True)
+    for name in ("data.json", "DATA.md"):
+        (output / name).unlink(missing_ok=True)
+    files: dict[str, Sequence[Mapping[str, Any]]] = {
+        "articles.jsonl": dataset.labelled,
+        "labels.jsonl": [{"id": id_, "runs": runs} for id_, runs in dataset.runs.items()],
+        "unlabelled.jsonl": dataset.unlabelled,
+        "rejected.jsonl": [rejection.as_row() for rejection in dataset.rejected],
+    }
+    for name, rows in files.items():
+        write_text(output / name, "".join(map(_line, rows)))
+    card = {
+        "command": command,
+        "inputs": [{"file": str(path), "sha256": sha256_of(path)} for path in inputs],
+        "outputs": {name: {"rows": len(rows), "sha256": sha256_of(output / name)} for name, rows in files.items()},
+        **describe(dataset, settings.held_out, settings.seed, settings.threshold),
+    }
+    write_text(output / "DATA.md", render(card))
+    write_json(output / "data.json", card)
+    return card
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    text = json.dumps(row, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # half of a surrogate pair
+        text = json.dumps(row)
+    return text + "\n"

@@ -1,0 +1,87 @@
+"""From label rows to the runs of each article, and how well the readings agree."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import combinations, zip_longest
+from typing import Any
+
+import numpy as np
+
+from distilled_filters.decision import apply_gate, tier_of, weighted_average
+from distilled_filters.spec import LensSpec
+from distilled_filters.training.prepare.rows import LabelRow, Run
+
+__all__ = ["in_scope", "judged_lenses", "mean_scores", "merge_runs", "readings_of", "self_agreement", "verdict"]
+
+
+def judged_lenses(labels: Sequence[LabelRow], lenses: Mapping[str, LensSpec]) -> list[str]:
+    """Return the lenses that every article must be labelled for: all, or those that single-lens rows name."""
+    if any(row.lens is None for row in labels):
+        return list(lenses)
+    named = {row.lens for row in labels}
+    return [name for name in lenses if name in named]
+
+
+def merge_runs(rows: Sequence[LabelRow], lenses: Mapping[str, LensSpec]) -> list[Run]:
+    """Return one article's readings; readings of single lenses are laid side by side.
+
+    A lens that such a reading did not judge is None: it was not out of scope.
+    """
+    whole = [run for row in rows if row.lens is None for run in row.runs]
+    single: dict[str, list[list[float] | None]] = defaultdict(list)
+    for row in rows:
+        if row.lens is not None:
+            single[row.lens].extend(run[row.lens] for run in row.runs)
+    beside = [dict(zip(single, scores, strict=True)) for scores in zip_longest(*single.values())]
+    return whole + [{name: run.get(name) for name in lenses} for run in beside]
+
+
+def readings_of(runs: Sequence[Run], lens: LensSpec) -> list[list[float]]:
+    """Return the readings that judged a lens; out of scope is all zeros."""
+    zeros = [0.0] * len(lens.dimensions)
+    return [scores for run in runs if (scores := run.get(lens.name, zeros)) is not None]
+
+
+def mean_scores(runs: Sequence[Run], lens: LensSpec) -> list[float] | None:
+    """Return the mean dimensions over the readings, 0-10; None where no reading judged the lens."""
+    readings = readings_of(runs, lens)
+    return np.mean(readings, axis=0).tolist() if readings else None
+
+
+def in_scope(dimensions: Sequence[float]) -> bool:
+    """Say whether at least one reading put the article in scope."""
+    return any(score > 0 for score in dimensions)
+
+
+def verdict(dimensions: Sequence[float], lens: LensSpec) -> tuple[float, str]:
+    """Return the gated weighted average, 0-10, and its tier."""
+    average, _ = apply_gate(weighted_average(dimensions, lens), dimensions, lens)
+    return average, tier_of(average, lens.tiers)
+
+
+def self_agreement(runs: Sequence[Sequence[Run]], lens: LensSpec) -> dict[str, Any] | None:
+    """Compare the readings of articles that have two or more; None where there is no such article.
+
+    `average_mae` is the mean absolute difference of weighted averages, 0-10, over all
+    pairs of readings; the other two are the shares of pairs that agree on tier and scope.
+    """
+    differences, tiers, scopes = [], [], []
+    articles = 0
+    for each in runs:
+        readings = readings_of(each, lens)
+        articles += len(readings) > 1
+        for one, other in combinations(readings, 2):
+            (first, first_tier), (second, second_tier) = verdict(one, lens), verdict(other, lens)
+            differences.append(abs(first - second))
+            tiers.append(first_tier == second_tier)
+            scopes.append(in_scope(one) == in_scope(other))
+    if not differences:
+        return None
+    return {
+        "articles": articles,
+        "average_mae": round(float(np.mean(differences)), 4),
+        "tier_agreement": round(float(np.mean(tiers)), 4),
+        "scope_agreement": round(float(np.mean(scopes)), 4),
+    }
