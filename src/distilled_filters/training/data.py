@@ -24,7 +24,7 @@ from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.registry import newest_folders
 from distilled_filters.spec import LensSpec, read_lens_spec
 
-__all__ = ["Example", "Labels", "read_examples", "read_lenses", "select", "true_dimensions"]
+__all__ = ["Example", "Labels", "read_examples", "read_lenses", "read_runs", "select", "true_dimensions"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -52,6 +52,7 @@ class Example:
     split: str
     stratum: str
     language: str
+    cluster: str
     text: str
     window: Window
     labels: dict[str, Labels]
@@ -62,9 +63,14 @@ def read_lenses(filters: Path) -> list[LensSpec]:
     return [read_lens_spec(folder / "filter.toml") for folder in newest_folders(filters)]
 
 
+def read_runs(data: Path) -> dict[str, list[dict[str, list[float]]]]:
+    """Return every article's readings by the oracle, by the article's id; a reading holds the lenses in scope."""
+    return {row["id"]: row["runs"] for row in _rows(data / "labels.jsonl")}
+
+
 def read_examples(data: Path, lenses: Sequence[LensSpec], preprocessor: Preprocessor) -> list[Example]:
     """Read a data folder; articles that the preprocessor refuses are left out, as in production."""
-    runs = {row["id"]: row["runs"] for row in _rows(data / "labels.jsonl")}
+    runs = read_runs(data)
     examples = []
     for row in _rows(data / "articles.jsonl"):
         if row["id"] not in runs:
@@ -80,6 +86,7 @@ def read_examples(data: Path, lenses: Sequence[LensSpec], preprocessor: Preproce
                 split=_split(row),
                 stratum=row["stratum"],
                 language=row["language"],
+                cluster=str(row["cluster"]),
                 text=f"{article.title}\n{article.content}",
                 window=window,
                 labels={lens.name: _average(runs[row["id"]], lens) for lens in lenses},
