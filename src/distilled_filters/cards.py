@@ -27,7 +27,13 @@ _FIGURES = (
     ("scope_average_precision", "average precision of scope"),
     ("in_scope_spearman", "Spearman correlation, in scope"),
 )
-_METHODS = (("student", "this filter"), ("tfidf_ridge", "TF-IDF ridge"), ("mean_predictor", "mean predictor"))
+_METHODS = {
+    "student": "this filter",
+    "teacher": "teacher against itself",
+    "frozen_head": "frozen encoder, new head",
+    "tfidf_ridge": "TF-IDF ridge",
+    "mean_predictor": "mean predictor",
+}
 
 
 def generate(folders: Sequence[Path], readme: Path | None = None, schema: Path | None = None) -> dict[Path, str]:
@@ -124,17 +130,18 @@ def _reading(spec: FilterSpec) -> str:
 def _quality(metrics: dict[str, Any]) -> str:
     methods = metrics["methods"]
     student = methods["student"]
+    measured = {method: label for method, label in _METHODS.items() if method in methods}
     lines = [
         f"## Quality on the {metrics['split']} split",
         "",
         f"{metrics['n']} articles, {student['in_scope']:.0f} in scope, {student['medium_and_above']:.0f} medium and "
         "above. Measured by `distillery evaluate`; 95% bootstrap intervals in brackets.",
         "",
-        "| figure | " + " | ".join(label for _, label in _METHODS) + " |",
-        "|---" * (1 + len(_METHODS)) + "|",
+        "| figure | " + " | ".join(measured.values()) + " |",
+        "|---" * (1 + len(measured)) + "|",
     ]
     for key, label in _FIGURES:
-        cells = [_number(methods[method][key]) for method, _ in _METHODS]
+        cells = [_number(methods[method][key]) for method in measured]
         if bounds := metrics["intervals_95"].get(key):
             cells[0] += f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
         lines.append(f"| {label} | " + " | ".join(cells) + " |")

@@ -29,7 +29,7 @@ def test_list_shows_broken_filters_with_their_problem(distillery: Run, own_filte
 
 def test_info_shows_what_a_filter_asks_and_weighs(distillery: Run, own_filters: Path) -> None:
     metrics = {"split": "test", "n": 99, "methods": {"student": {"average_mae": 0.25}, "mean": {"average_mae": None}}}
-    (own_filters / "uplifting" / "v1" / "metrics.json").write_text(json.dumps(metrics))
+    (own_filters / "uplifting" / "v1" / "metrics.json").write_text(json.dumps(metrics, sort_keys=True))
     shown = distillery("info", "uplifting").stdout
     for text in (
         "evidence_level",
@@ -40,6 +40,8 @@ def test_info_shows_what_a_filter_asks_and_weighs(distillery: Run, own_filters: 
         "test split",
     ):
         assert text in shown
+    # The intervals are the student's.
+    assert next(line for line in shown.splitlines() if line.startswith("figure")).split()[1] == "student"
     document = json.loads(distillery("info", "uplifting==1.*", "--json").stdout)
     assert document["spec"]["tiers"][0]["name"] == "high"
     assert document["metrics"] == metrics

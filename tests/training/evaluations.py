@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from distilled_filters.spec import LensSpec, read_lens_spec
-from distilled_filters.training.evaluate.bootstrap import figure_intervals, leads, resample
+from distilled_filters.training.evaluate.bootstrap import intervals, leads, redrawn, resample
 from distilled_filters.training.evaluate.figures import (
+    HEADLINES,
     Judged,
     calibration_curve,
     dimension_figures,
@@ -44,7 +46,9 @@ def made_up_evaluation(size: int = 60) -> Evaluation:
         "language": {language: np.arange(size) % 4 == index for index, language in enumerate(("en", "nl", "es", "pt"))},
     }
     counts = resample([str(index) for index in range(size)], draws=20)
-    reports, answers, truths = {}, {}, {}
+    reports: dict[str, dict[str, Any]] = {}
+    answers: dict[str, dict[str, Judged]] = {}
+    truths: dict[str, Judged] = {}
     for name in LENSES:
         spec = lens(name)
         dimensions = len(spec.dimensions)
@@ -58,13 +62,18 @@ def made_up_evaluation(size: int = 60) -> Evaluation:
         student = answers[name]["student"]
         measured = {method: figures(each, truth, spec) for method, each in answers[name].items()}
         measured["teacher"] = figures(truth, truth, spec)
+        drawn = redrawn(student, truth, spec, counts, HEADLINES)
         reports[name] = {
             "split": "validation",
             "n": size,
             "medium_at_least": medium_boundary(spec),
             "methods": measured,
-            "intervals_95": figure_intervals(student, truth, spec, counts),
-            "leads_95": {"tfidf_ridge": leads(student, answers[name]["tfidf_ridge"], truth, spec, counts)},
+            "intervals_95": intervals(drawn),
+            "leads_95": {
+                "tfidf_ridge": leads(
+                    drawn, redrawn(answers[name]["tfidf_ridge"], truth, spec, counts, ["medium_average_precision"])
+                )
+            },
             "dimensions": dimension_figures(student, truth, spec),
             "groups": group_figures(groups, student, truth, spec),
             "calibration_curve": calibration_curve(student, truth),

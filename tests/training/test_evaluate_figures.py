@@ -11,12 +11,14 @@ from sklearn.metrics import average_precision_score, cohen_kappa_score, f1_score
 
 from distilled_filters.calibration import Calibration, Intervals
 from distilled_filters.training.evaluate.bootstrap import (
-    figure_intervals,
+    intervals,
     leads,
+    redrawn,
     resample,
     share_interval,
 )
 from distilled_filters.training.evaluate.figures import (
+    HEADLINES,
     calibration_curve,
     coverage,
     dimension_figures,
@@ -126,7 +128,7 @@ def test_the_boundary_and_the_gate_are_the_specs() -> None:
 def test_the_calibration_curve_means_over_bins() -> None:
     spec = lens()
     curve = calibration_curve(flat([0.1, 0.2, 4.5], spec), flat([0.0, 1.0, 5.0], spec))
-    assert [(each["from"], each["to"], each["n"]) for each in curve] == [(0.0, 0.25, 2), (4.0, 5.0, 1)]
+    assert [(each["from"], each["to"], each["n"]) for each in curve] == [(0.0, 0.5, 2), (4.0, 5.0, 1)]
     assert [each["predicted"] for each in curve] == pytest.approx([0.15, 4.5])
     assert [each["true"] for each in curve] == pytest.approx([0.5, 5.0])
 
@@ -137,8 +139,9 @@ def test_coverage_counts_what_the_interval_holds() -> None:
         head_sha256="", dimensions={}, intervals=Intervals(coverage=0.9, edges=[2.0], half_widths=[0.5, 1.0])
     )
     measured = coverage(table, flat([0.4, 1.0, 5.0, 6.0], spec), flat([0.0, 2.0, 5.9, 8.0], spec))
-    assert (measured["measured"], measured["measured_in_scope"]) == (pytest.approx(2 / 4), pytest.approx(1 / 3))
-    assert measured["mean_width"] == pytest.approx((0.9 + 1.0 + 2.0 + 2.0) / 4)
+    assert measured == pytest.approx(
+        {"stated": 0.9, "measured": 2 / 4, "measured_in_scope": 1 / 3, "mean_width": (0.9 + 1.0 + 2.0 + 2.0) / 4}
+    )
 
 
 def test_near_duplicates_are_resampled_together() -> None:
@@ -156,11 +159,15 @@ def test_intervals_hold_the_figure_and_leads_tell_better_from_worse() -> None:
         judge(np.clip(truth.dimensions + chance.normal(0, spread, (150, 1)), 0, 10), spec) for spread in (0.5, 3)
     )
     counts = resample([str(index) for index in range(150)], draws=60)
-    measured, intervals = figures(near, truth, spec), figure_intervals(near, truth, spec, counts)
-    for key, (low, high) in intervals.items():
+    measured = figures(near, truth, spec)
+    drawn, other = (redrawn(each, truth, spec, counts, HEADLINES) for each in (near, far))
+    assert set(intervals(drawn)) == set(HEADLINES)
+    for key, (low, high) in intervals(drawn).items():
         assert low <= (measured[key] or 0) <= high, key
-    assert all(low > 0 for low, _ in leads(near, far, truth, spec, counts).values())
-    assert all(high < 0 for _, high in leads(far, near, truth, spec, counts).values())
+    # An error that shrinks is a lead too.
+    lead = ("medium_average_precision", "in_scope_dimension_mae")
+    assert all(low > 0 for low, _ in leads(drawn, {key: other[key] for key in lead}).values())
+    assert all(high < 0 for _, high in leads(other, {key: drawn[key] for key in lead}).values())
     assert share_interval(np.zeros(150), np.zeros(150), counts) is None
 
 

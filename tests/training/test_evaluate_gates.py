@@ -60,6 +60,12 @@ def test_a_student_that_only_ties_a_baseline_does_not_beat_it(tmp_path: Path) ->
     assert [outcome.demand.split(", ")[1] for outcome in failed] == ["the tfidf ridge's"]
 
 
+def test_a_baseline_that_nobody_measured_is_not_beaten(tmp_path: Path) -> None:
+    (outcome,) = _outcomes(tmp_path, "[mean]\nworst_language_ratio = {beats_baselines = true}\n")
+    assert not outcome.passed
+    assert "none defines it" in str(outcome)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

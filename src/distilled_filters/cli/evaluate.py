@@ -92,7 +92,7 @@ def _show(console: Console, evaluation: Evaluation, outcomes: Sequence[Outcome])
         plain(f"{len(evaluation.reports)} filters on {evaluation.n} articles, {evaluation.split} split", "bold")
     )
     console.print()
-    means = grid("mean of the filters", *(plain(method.replace("_", " ")) for method in evaluation.methods))
+    means = grid("mean of the filters", *(method.replace("_", " ") for method in evaluation.methods))
     for key in dict.fromkeys([*HEADLINES, *evaluation.means[evaluation.methods[0]]]):
         if key in FIGURES:
             values = [evaluation.means[method][key] for method in evaluation.methods]
@@ -100,7 +100,9 @@ def _show(console: Console, evaluation: Evaluation, outcomes: Sequence[Outcome])
             means.add_row(plain(FIGURES[key].label, style), *map(_number, values))
     console.print(means)
     ratio = evaluation.means[evaluation.methods[0]]["worst_language_ratio"]
-    console.print(plain(f"\nin-scope MAE of the worst of nl, es, pt, as a multiple of en's: {_number(ratio)}\n"))
+    console.print()
+    console.print(plain(f"in-scope MAE of the worst of nl, es, pt, as a multiple of en's: {_number(ratio)}"))
+    console.print()
     _show_filters(console, evaluation)
     for name, effect in evaluation.effects.items():
         _show_effect(console, name, effect)

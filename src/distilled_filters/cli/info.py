@@ -101,7 +101,10 @@ def _show_metrics(console: Console, metrics: dict[str, Any]) -> None:
     """Show the figures of `metrics.json`, one method beside the other."""
     from distilled_filters.cli.terminal import grid, plain
 
-    methods: dict[str, dict[str, Any]] = metrics.get("methods", {})
+    # Files are written with sorted keys; the student, whose intervals are shown, comes first.
+    methods: dict[str, dict[str, Any]] = dict(
+        sorted(metrics.get("methods", {}).items(), key=lambda item: item[0] != "student")
+    )
     figures = list(dict.fromkeys(figure for values in methods.values() for figure in values))
     table = grid("figure", *methods, "95% interval of the first")
     for figure in figures:

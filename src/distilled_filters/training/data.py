@@ -24,9 +24,11 @@ from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.registry import newest_folders
 from distilled_filters.spec import LensSpec, read_lens_spec
 
-__all__ = ["Example", "Labels", "read_examples", "read_lenses", "read_runs", "select", "true_dimensions"]
+__all__ = ["Example", "Labels", "Runs", "read_examples", "read_lenses", "read_runs", "select", "true_dimensions"]
 
 FloatArray = npt.NDArray[np.float32]
+# One article's readings by the oracle: the scores of every lens in scope.
+Runs = list[dict[str, list[float]]]
 
 # The share of training clusters that only calibration sees.
 _CALIBRATION_SHARE = 0.08
@@ -63,8 +65,8 @@ def read_lenses(filters: Path) -> list[LensSpec]:
     return [read_lens_spec(folder / "filter.toml") for folder in newest_folders(filters)]
 
 
-def read_runs(data: Path) -> dict[str, list[dict[str, list[float]]]]:
-    """Return every article's readings by the oracle, by the article's id; a reading holds the lenses in scope."""
+def read_runs(data: Path) -> dict[str, Runs]:
+    """Return every article's readings by the oracle, by the article's id."""
     return {row["id"]: row["runs"] for row in _rows(data / "labels.jsonl")}
 
 
@@ -117,7 +119,7 @@ def _split(row: dict[str, Any]) -> str:
     return "calibration" if aside else str(row["split"])
 
 
-def _average(runs: list[dict[str, list[float]]], lens: LensSpec) -> Labels:
+def _average(runs: Runs, lens: LensSpec) -> Labels:
     zeros = [0.0] * len(lens.dimensions)
     readings = np.array([run.get(lens.name, zeros) for run in runs], dtype=np.float32)
     if readings.shape[1] != len(lens.dimensions):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -11,7 +10,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 from distilled_filters.article import Article
 from distilled_filters.spec import LensSpec
-from distilled_filters.training.data import Example, read_runs, true_dimensions
+from distilled_filters.training.data import Example, Runs, true_dimensions
 from distilled_filters.training.evaluate.figures import Judged, judge
 
 __all__ = ["as_article", "mean_predictor", "teacher", "tfidf_ridge"]
@@ -23,10 +22,10 @@ def as_article(example: Example) -> Article:
     return Article(title, content)
 
 
-def teacher(data: Path, spec: LensSpec) -> tuple[Judged, Judged] | None:
-    """Return the oracle's second readings and its first, over all rows of the data that were read twice."""
+def teacher(readings: Iterable[Runs], spec: LensSpec) -> tuple[Judged, Judged] | None:
+    """Return the oracle's second readings and its first, over all articles read twice; None where none was."""
     zeros = [0.0] * len(spec.dimensions)
-    pairs = [runs[:2] for runs in read_runs(data).values() if len(runs) > 1]
+    pairs = [runs[:2] for runs in readings if len(runs) > 1]
     if not pairs:
         return None
     first, second = (np.array([pair[index].get(spec.name, zeros) for pair in pairs]) for index in (0, 1))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from distilled_filters.spec import LensSpec
-from distilled_filters.training.evaluate.figures import HEADLINES, Judged, figures, lower_is_better
+from distilled_filters.training.evaluate.figures import Judged, figures, lower_is_better
 
-__all__ = ["DRAWS", "figure_intervals", "leads", "resample", "share_interval"]
+__all__ = ["DRAWS", "intervals", "leads", "redrawn", "resample", "share_interval"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 DRAWS = 500
-_LEAD_FIGURES = ("medium_average_precision", "in_scope_dimension_mae")
 
 
 def resample(clusters: Sequence[str], draws: int = DRAWS, seed: int = 0) -> IntArray:
@@ -31,46 +30,35 @@ def resample(clusters: Sequence[str], draws: int = DRAWS, seed: int = 0) -> IntA
     return drawn
 
 
-def figure_intervals(method: Judged, truth: Judged, spec: LensSpec, counts: IntArray) -> dict[str, list[float]]:
-    """Return the 95% interval of every headline figure that any resample can define."""
-    rows = [figures(method.subset(draw), truth.subset(draw), spec, HEADLINES) for draw in _draws(counts)]
-    intervals = {}
-    for key in HEADLINES:
-        values = [value for row in rows if (value := row[key]) is not None]
-        if values:
-            intervals[key] = _interval(values)
-    return intervals
+def redrawn(
+    method: Judged, truth: Judged, spec: LensSpec, counts: IntArray, keys: Sequence[str]
+) -> dict[str, FloatArray]:
+    """Return some figures of one method on every resample, (draws,); NaN where a resample cannot define one."""
+    rows = []
+    for draw in counts:
+        articles = np.repeat(np.arange(len(draw)), draw)
+        rows.append(figures(method.subset(articles), truth.subset(articles), spec, keys))
+    return {key: np.array([row[key] for row in rows], dtype=np.float64) for key in keys}
 
 
-def leads(method: Judged, other: Judged, truth: Judged, spec: LensSpec, counts: IntArray) -> dict[str, list[float]]:
+def intervals(drawn: Mapping[str, FloatArray]) -> dict[str, list[float]]:
+    """Return the 95% interval of every figure that any resample defines."""
+    return {key: bounds for key, values in drawn.items() if (bounds := _interval(values))}
+
+
+def leads(drawn: Mapping[str, FloatArray], other: Mapping[str, FloatArray]) -> dict[str, list[float]]:
     """Return the 95% interval of a method's lead over another on the same resamples; above zero is better."""
-    pairs = []
-    for draw in _draws(counts):
-        true = truth.subset(draw)
-        pairs.append([figures(each.subset(draw), true, spec, _LEAD_FIGURES) for each in (method, other)])
-    intervals = {}
-    for key in _LEAD_FIGURES:
-        sign = -1 if lower_is_better(key) else 1
-        values = [
-            sign * (mine - theirs)
-            for ours, others in pairs
-            if (mine := ours[key]) is not None and (theirs := others[key]) is not None
-        ]
-        if values:
-            intervals[key] = _interval(values)
-    return intervals
+    return intervals(
+        {key: (drawn[key] - values) * (-1 if lower_is_better(key) else 1) for key, values in other.items()}
+    )
 
 
 def share_interval(numerator: FloatArray, denominator: FloatArray, counts: IntArray) -> list[float] | None:
     """Return the 95% interval of a ratio of two sums over articles, each (n,)."""
-    below = counts @ denominator
-    defined = below > 0
-    return _interval((counts @ numerator)[defined] / below[defined]) if defined.any() else None
+    above, below = counts @ numerator, counts @ denominator
+    return _interval(np.divide(above, below, out=np.full(len(counts), np.nan), where=below > 0))
 
 
-def _draws(counts: IntArray) -> list[IntArray]:
-    return [np.repeat(np.arange(len(draw)), draw) for draw in counts]
-
-
-def _interval(values: Sequence[float] | FloatArray) -> list[float]:
-    return [round(float(np.quantile(values, q)), 4) for q in (0.025, 0.975)]
+def _interval(values: FloatArray) -> list[float] | None:
+    defined = values[~np.isnan(values)]
+    return [round(float(np.quantile(defined, q)), 4) for q in (0.025, 0.975)] if len(defined) else None

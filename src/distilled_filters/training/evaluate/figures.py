@@ -38,7 +38,7 @@ Figures = dict[str, float | None]
 
 _WORKING_TIER = "medium"
 _TOP = 50
-_CURVE_EDGES = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.0)
+_CURVE_EDGES = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.0)
 
 
 @dataclass(frozen=True)

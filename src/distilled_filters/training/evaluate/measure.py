@@ -15,11 +15,12 @@ from distilled_filters.calibration import Calibration, read_calibration
 from distilled_filters.errors import SettingError
 from distilled_filters.files import write_json
 from distilled_filters.filter import Filter
-from distilled_filters.training.data import read_examples, select, true_dimensions
+from distilled_filters.training.data import read_examples, read_runs, select, true_dimensions
 from distilled_filters.training.evaluate.baselines import mean_predictor, teacher, tfidf_ridge
-from distilled_filters.training.evaluate.bootstrap import figure_intervals, leads, resample
+from distilled_filters.training.evaluate.bootstrap import intervals, leads, redrawn, resample
 from distilled_filters.training.evaluate.effects import against_fp32, against_head_only, compared, mean_effect
 from distilled_filters.training.evaluate.figures import (
+    HEADLINES,
     Figures,
     Judged,
     calibration_curve,
@@ -47,6 +48,16 @@ STUDENT = "student"
 TEACHER = "teacher"
 BASELINES = ("frozen_head", "tfidf_ridge", "mean_predictor")
 
+# What a lead over a baseline is told in.
+_LEADS = ("medium_average_precision", "in_scope_dimension_mae")
+
+# What a split has already been used for; only test has not.
+_SEEN = {
+    "train": "the train split trained the student: these figures say nothing about new articles",
+    "calibration": "the calibration split fitted the isotonic tables: figures on it are rosier than on test",
+    "validation": "the validation split chose checkpoints and fitted the intervals: figures on it are rosier than on "
+    "test",
+}
 _LEFT_OUT = {
     TEACHER: "no teacher against itself: no row of labels.jsonl was read twice",
     "frozen_head": "no frozen-encoder head: --base names the encoder to fit it on",
@@ -67,7 +78,7 @@ class Evaluation:
         teacher_rows: How many rows of the data the oracle read twice.
         effects: What single choices do to scores, averaged over the filters.
         speed: Articles a second, where measured.
-        notes: What was left out, and why.
+        notes: What to bear in mind, and what was left out.
         answers: Each filter's answers by method, for plots.
         truths: The oracle's, by filter.
         synthetic: Which articles of the split were written for the project, (n,).
@@ -146,7 +157,8 @@ def evaluate(
         changed["head_only"] = against_head_only(backbone, specs[0].preprocessing, judged)
 
     truths = {spec.name: judge(true_dimensions(judged, spec), spec) for spec in specs}
-    readings = {spec.name: both for spec in specs if (both := teacher(data, spec))}
+    runs = read_runs(data)
+    readings = {spec.name: both for spec in specs if (both := teacher(runs.values(), spec))}
     groups, counts = split_into_groups(judged), resample([example.cluster for example in judged])
     reports = {
         each.name: {"split": split}
@@ -167,7 +179,10 @@ def evaluate(
         teacher_rows=max((len(first.averages) for first, _ in readings.values()), default=0),
         effects={name: mean_effect([report["effects"][name] for report in reports.values()]) for name in changed},
         speed=measure_speed(found, judged) if speed else None,
-        notes=[note for name, note in _LEFT_OUT.items() if name not in names],
+        notes=[
+            *([_SEEN[split]] if split in _SEEN else []),
+            *(note for name, note in _LEFT_OUT.items() if name not in names),
+        ],
         answers=answers,
         truths=truths,
         synthetic=np.array([example.stratum == "synthetic" for example in judged]),
@@ -191,15 +206,18 @@ def _report(
     measured = {name: figures(method, truth, spec) for name, method in methods.items()}
     if readings:
         measured[TEACHER] = figures(*readings, spec)
+    drawn = redrawn(student, truth, spec, counts, HEADLINES)
     return {
         "n": len(truth.averages),
         "medium_at_least": medium_boundary(spec),
         "head_sha256": each.weights.head.sha256,
         "backbone_sha256": each.weights.backbone_sha256,
         "methods": measured,
-        "intervals_95": figure_intervals(student, truth, spec, counts),
+        "intervals_95": intervals(drawn),
         "leads_95": {
-            name: leads(student, other, truth, spec, counts) for name, other in methods.items() if name != STUDENT
+            name: leads(drawn, redrawn(other, truth, spec, counts, _LEADS))
+            for name, other in methods.items()
+            if name != STUDENT
         },
         "dimensions": dimension_figures(student, truth, spec),
         "groups": group_figures(groups, student, truth, spec),

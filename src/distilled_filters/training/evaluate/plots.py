@@ -76,6 +76,9 @@ THEMES = {
 
 _MARKERS = {STUDENT: "o", TEACHER: "D", "frozen_head": "^", "tfidf_ridge": "s", "mean_predictor": "X"}
 _COLUMNS = 4
+# Points of fewer articles, and bars of fewer labels, are drawn faint: they say little.
+_FEW_ARTICLES = 5
+_FEW_LABELS = 20
 _TOP_SCORE = 10.0
 
 
@@ -95,7 +98,9 @@ def _overview(evaluation: Evaluation, theme: _Theme) -> Figure:
         for row, name in enumerate(names):
             report = evaluation.reports.get(name)
             methods = report["methods"] if report else evaluation.means
-            values = {each: methods[each][key] for each in evaluation.methods if methods[each][key] is not None}
+            values: dict[str, float] = {
+                each: value for each in evaluation.methods if (value := methods[each][key]) is not None
+            }
             axes.plot([min(values.values()), max(values.values())], [row, row], color=theme.grid, lw=2.5, zorder=1)
             if report and (bounds := report["intervals_95"].get(key)):
                 axes.plot(bounds, [row, row], color=theme.methods[STUDENT], lw=5, alpha=0.28, zorder=2,
@@ -145,7 +150,7 @@ def _precision_recall(evaluation: Evaluation, theme: _Theme) -> Figure:
 
 
 def _scatter(evaluation: Evaluation, theme: _Theme) -> Figure:
-    figure = _grid_figure(evaluation, theme, "the oracle's weighted average", "the student's")
+    figure = _grid_figure(evaluation, theme, "the oracle's weighted average", "the student's weighted average")
     for axes, name in _panels(figure, evaluation):
         truth, student = evaluation.truths[name].averages, evaluation.answers[name][STUDENT].averages
         boundary = evaluation.reports[name]["medium_at_least"]
@@ -168,20 +173,24 @@ def _scatter(evaluation: Evaluation, theme: _Theme) -> Figure:
 
 def _calibration(evaluation: Evaluation, theme: _Theme) -> Figure:
     figure = _grid_figure(evaluation, theme, "mean predicted average in the bin", "mean true average")
+    curves = {name: report["calibration_curve"] for name, report in evaluation.reports.items()}
+    edge = np.ceil(max(max(each["predicted"], each["true"]) for curve in curves.values() for each in curve)) + 0.5
     for axes, name in _panels(figure, evaluation):
-        curve = evaluation.reports[name]["calibration_curve"]
-        predicted, true, sizes = (np.array([bin_[key] for bin_ in curve]) for key in ("predicted", "true", "n"))
-        edge = max(4.0, float(np.ceil(max(predicted.max(), true.max()))))
+        predicted, true, sizes = (np.array([each[key] for each in curves[name]]) for key in ("predicted", "true", "n"))
+        firm, colour = sizes >= _FEW_ARTICLES, theme.methods[STUDENT]
         axes.plot([0, edge], [0, edge], color=theme.quiet, lw=0.9, ls=(0, (2, 3)))
-        axes.plot(predicted, true, color=theme.methods[STUDENT], lw=1.4, alpha=0.7)
-        axes.scatter(predicted, true, s=12 + 26 * np.log10(sizes), color=theme.methods[STUDENT], zorder=3)
+        axes.plot(predicted[firm], true[firm], color=colour, lw=1.4, alpha=0.7)
+        axes.scatter(
+            predicted, true, s=14 + 24 * np.log10(sizes), zorder=3, edgecolors=colour,
+            facecolors=[colour if each else theme.paper for each in firm],
+        )  # fmt: skip
         for x, y, size in zip(predicted, true, sizes, strict=True):
             axes.annotate(
-                f"{size:.0f}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=7,
+                f"{size:.0f}", (x, y), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=7,
                 color=theme.quiet,
             )  # fmt: skip
         axes.set_title(_label(name))
-        axes.set(xlim=(-0.2, edge), ylim=(-0.2, edge))
+        axes.set(xlim=(-0.4, edge), ylim=(-0.4, edge))
         axes.set_aspect("equal")
     return figure
 
@@ -190,14 +199,18 @@ def _groups(evaluation: Evaluation, theme: _Theme) -> Figure:
     groups = {name: parts for name, parts in evaluation.groups.items() if parts}
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     widths = [len(parts) + 1 for parts in groups.values()]
-    titles = {"length": "length in tokens", "stratum": "how real articles were drawn"}
+    titles = {"length": "length in tokens", "stratum": "stratum of real articles"}
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axes, (group, parts) in zip(panels, groups.items(), strict=True):
         for place, figures in enumerate(parts.values()):
             value, bounds = figures["in_scope_dimension_mae"], figures["interval_95"]
             if value is not None:
-                axes.bar(place, value, width=0.62, color=theme.methods[STUDENT], alpha=0.85)
-                axes.text(place, 0.06, f"{value:.2f}", ha="center", color=theme.paper, fontsize=8, weight="bold")
+                faint = figures["in_scope"] < _FEW_LABELS
+                axes.bar(place, value, width=0.62, color=theme.methods[STUDENT], alpha=0.3 if faint else 0.9)
+                axes.text(
+                    place, value / 25, f"{value:.2f}", ha="center", color=theme.ink if faint else theme.paper,
+                    fontsize=8, weight="bold",
+                )  # fmt: skip
             if bounds:
                 axes.plot([place, place], bounds, color=theme.ink, lw=1.3)
         labels = [f"{part}\n{figures['in_scope']:.0f}" for part, figures in parts.items()]
@@ -248,14 +261,14 @@ PLOTS = {
     "calibration": Plot(
         "Can a score be taken at its word?",
         "Articles are put in bins by the student's average; on the dotted line a bin's articles score what the student "
-        "said. Small figures are the articles in a bin.",
+        f"said. Small figures are the articles in a bin; hollow points have fewer than {_FEW_ARTICLES}.",
         "Calibration curves, a panel a filter; the bins are in the tables of each filter.",
         _calibration,
     ),
     "groups": Plot(
         "Where errors are larger",
         "The error in scope over the labels of all filters together, with 95% intervals; under each bar how many "
-        "labels it rests on.",
+        f"labels it rests on; faint bars have fewer than {_FEW_LABELS}.",
         "Bars of the in-scope error by origin, language, length and stratum; the same figures are in the table below.",
         _groups,
     ),
