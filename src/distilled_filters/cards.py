@@ -27,7 +27,13 @@ _FIGURES = (
     ("scope_average_precision", "average precision of scope"),
     ("in_scope_spearman", "Spearman correlation, in scope"),
 )
-_METHODS = (("student", "this filter"), ("tfidf_ridge", "TF-IDF ridge"), ("mean_predictor", "mean predictor"))
+_METHODS = {
+    "student": "this filter",
+    "teacher": "teacher against itself",
+    "frozen_head": "frozen encoder, new head",
+    "tfidf_ridge": "TF-IDF ridge",
+    "mean_predictor": "mean predictor",
+}
 
 
 def generate(folders: Sequence[Path], readme: Path | None = None, schema: Path | None = None) -> dict[Path, str]:
@@ -94,7 +100,7 @@ def figures(metrics: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
     95% bootstrap intervals of this filter's figures stand in brackets.
     """
-    methods = [(label, metrics["methods"][key]) for key, label in _METHODS if key in metrics["methods"]]
+    methods = [(label, metrics["methods"][key]) for key, label in _METHODS.items() if key in metrics["methods"]]
     rows = []
     for key, label in _FIGURES:
         row = [label, *(_number(measured.get(key)) for _, measured in methods)]

@@ -1,63 +1,164 @@
-"""`distillery evaluate`: the filters beside simple baselines, on held-out articles."""
+"""`distillery evaluate`: the filters beside the teacher and simple baselines, on held-out articles."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from distilled_filters.cli.options import JsonFlag
 from distilled_filters.cli.training_options import DataFolder, FiltersFolder, training_extra
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from distilled_filters.training.evaluate import Evaluation
+    from distilled_filters.training.evaluate.gates import Outcome
+
 __all__ = ["command"]
 
-_HEADINGS = {
-    "medium_average_precision": "AP medium+",
-    "medium_recall_at_precision_50": "recall at p 0.5",
-    "scope_average_precision": "AP scope",
-    "tier_agreement": "tier agreement",
-    "average_mae": "MAE",
-    "in_scope_dimension_mae": "MAE in scope",
-    "in_scope_spearman": "Spearman",
-}
+_GATES = "gates.toml"
 
 
 def command(
     data: DataFolder,
     filters: FiltersFolder = Path("filters"),
     split: Annotated[str, typer.Option(help="Which split: choose on validation, report test once.")] = "test",
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page for people, its plots and evaluation.json into this folder.")
+    ] = None,
+    gates: Annotated[
+        Path | None, typer.Option(help="What must hold; by default gates.toml in --filters, where it is.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="The encoder before fine-tuning, a folder or Hub id: adds heads on it, frozen.")
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="The filters' training run: adds int8 against fp32."),
+    ] = None,
+    head_only: Annotated[bool, typer.Option("--head-only", help="Add head and tail against the head alone.")] = False,
+    speed: Annotated[bool, typer.Option("--speed", help="Add articles a second, all filters together.")] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Keeps the embeddings of --base; by default under ~/.cache/distilled-filters.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure every filter, a TF-IDF ridge and the mean predictor; write metrics.json.
+    """Measure every filter beside the teacher and its baselines; write each metrics.json.
 
-    Exits 1 when the filters' mean average precision at the medium tier does not beat both baselines.
+    Exits 1 when a gate fails, and says which.
 
     [bold]Examples[/bold]
 
-      distillery evaluate --data labelled/
-      distillery evaluate --data labelled/ --split validation --json
+      distillery evaluate --data labelled/ --split validation
+      distillery evaluate --data labelled/ --report reports/first --base intfloat/multilingual-e5-small
+      distillery evaluate --data labelled/ --run runs/first --head-only --speed --json
     """
     with training_extra():
-        from distilled_filters.training.evaluate import BASELINES, STUDENT, evaluate, mean_figures
-    from distilled_filters.cli.terminal import grid, plain, screen, write_json
+        from distilled_filters.training.evaluate import evaluate
+        from distilled_filters.training.evaluate.gates import check, read_gates
+        from distilled_filters.training.evaluate.report import write_report
+    from distilled_filters.cli.terminal import notes, screen, write_json
+    from distilled_filters.registry import newest_folders
 
-    reports = evaluate(data, filters, split)
-    means = mean_figures(reports)
+    declared = gates or (filters / _GATES if (filters / _GATES).is_file() else None)
+    names = [folder.parent.name for folder in newest_folders(filters)]
+    bounds = read_gates(declared, names) if declared else {}
+    evaluation = evaluate(
+        data, filters, split, base=base, cache=cache, run=run, head_only=head_only, speed=speed
+    )  # fmt: skip
+    outcomes = check(bounds, evaluation)
     if as_json:
-        write_json({"filters": reports, "means": means})
+        write_json(evaluation.document() | {"gates": [vars(outcome) for outcome in outcomes]})
     else:
-        table = grid("filter", "method", "medium+", *_HEADINGS.values())
-        for name, report in [*reports.items(), ("mean of filters", {"methods": means})]:
-            for method in (STUDENT, *BASELINES):
-                figures = report["methods"][method]
-                cells = ["-" if figures[key] is None else f"{figures[key]:.3f}" for key in _HEADINGS]
-                style = "bold" if method == STUDENT else "dim"
-                count = f"{figures['medium_and_above']:.0f}"
-                label = name if method == STUDENT else ""
-                table.add_row(*(plain(cell, style) for cell in (label, method.replace("_", " "), count, *cells)))
-        screen().print(table)
-    precision = {method: figures["medium_average_precision"] for method, figures in means.items()}
-    if any(precision[STUDENT] <= precision[baseline] for baseline in BASELINES):
-        typer.echo("the student does not beat its baselines in mean average precision at the medium tier", err=True)
+        _show(screen(), evaluation, outcomes)
+    if report:
+        notes().print(f"written: {write_report(evaluation, outcomes, report)}")
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    for outcome in failed:
+        typer.echo(f"gate failed: {outcome}", err=True)
+    if failed:
         raise typer.Exit(1)
+
+
+def _show(console: Console, evaluation: Evaluation, outcomes: Sequence[Outcome]) -> None:
+    """Show the means with methods side by side, then every filter in one line."""
+    from distilled_filters.cli.terminal import grid, plain
+    from distilled_filters.training.evaluate.figures import FIGURES, HEADLINES
+
+    console.print(
+        plain(f"{len(evaluation.reports)} filters on {evaluation.n} articles, {evaluation.split} split", "bold")
+    )
+    console.print()
+    means = grid("mean of the filters", *(method.replace("_", " ") for method in evaluation.methods))
+    for key in dict.fromkeys([*HEADLINES, *evaluation.means[evaluation.methods[0]]]):
+        if key in FIGURES:
+            values = [evaluation.means[method][key] for method in evaluation.methods]
+            style = "bold" if key in HEADLINES else ""
+            means.add_row(plain(FIGURES[key].label, style), *map(_number, values))
+    console.print(means)
+    ratio = evaluation.means[evaluation.methods[0]]["worst_language_ratio"]
+    console.print()
+    console.print(plain(f"in-scope MAE of the worst of nl, es, pt, as a multiple of en's: {_number(ratio)}"))
+    console.print()
+    _show_filters(console, evaluation)
+    for name, effect in evaluation.effects.items():
+        _show_effect(console, name, effect)
+    if evaluation.speed:
+        console.print()
+        for row in evaluation.speed["rows"]:
+            console.print(plain(
+                f"{row['articles_per_second']:.1f} articles a second, all filters, {row['articles']} "
+                f"({row['n']} articles, {row['mean_tokens_read']:.0f} tokens read on average)"
+            ))  # fmt: skip
+        console.print(plain(f"{evaluation.speed['threads']} threads; {evaluation.speed['machine']}", "dim"))
+    console.print()
+    for note in evaluation.notes:
+        console.print(plain(note, "dim"))
+    passed = sum(outcome.passed for outcome in outcomes)
+    console.print(plain(f"gates: {passed} of {len(outcomes)} hold" if outcomes else "no gates are declared"))
+
+
+def _show_filters(console: Console, evaluation: Evaluation) -> None:
+    from distilled_filters.cli.terminal import grid, plain
+
+    columns = {
+        "medium_and_above": "medium+",
+        "medium_average_precision": "AP",
+        "medium_recall_at_precision_50": "recall@p.5",
+        "scope_average_precision": "AP scope",
+        "tier_agreement": "tiers",
+        "average_mae": "MAE",
+        "in_scope_dimension_mae": "in scope",
+        "in_scope_spearman": "Spearman",
+    }
+    table = grid("filter", *columns.values())
+    for name, report in evaluation.reports.items():
+        student = report["methods"][evaluation.methods[0]]
+        cells = [f"{student[key]:.0f}" if key == "medium_and_above" else _number(student[key]) for key in columns]
+        table.add_row(plain(name), *cells)
+    console.print(table)
+
+
+def _show_effect(console: Console, name: str, effect: dict[str, dict[str, float | None]]) -> None:
+    from distilled_filters.cli.terminal import grid, plain
+    from distilled_filters.training.evaluate.figures import FIGURES, HEADLINES
+    from distilled_filters.training.evaluate.report import EFFECTS
+
+    shipped, changed = EFFECTS[name]
+    moved = effect["mean_absolute_change"]
+    table = grid("mean of the filters", shipped, changed)
+    for key in HEADLINES:
+        table.add_row(FIGURES[key].label, _number(effect["shipped"][key]), _number(effect["changed"][key]))
+    console.print()
+    console.print(table)
+    console.print(plain(
+        f"mean absolute change: {_number(moved['average'])} of weighted averages, "
+        f"{_number(moved['dimensions'])} of dimensions"
+    ))  # fmt: skip
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

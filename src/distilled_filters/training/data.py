@@ -28,14 +28,18 @@ __all__ = [
     "DatasetError",
     "Example",
     "Labels",
+    "Runs",
     "SplitLeakError",
     "read_examples",
     "read_lenses",
+    "read_runs",
     "select",
     "true_dimensions",
 ]
 
 FloatArray = npt.NDArray[np.float32]
+# One article's readings by the oracle: the scores of every lens in scope.
+Runs = list[dict[str, list[float] | None]]
 
 # The share of training clusters that only calibration sees.
 _CALIBRATION_SHARE = 0.08
@@ -69,6 +73,7 @@ class Example:
     split: str
     stratum: str
     language: str
+    cluster: str
     text: str
     window: Window
     labels: dict[str, Labels]
@@ -79,6 +84,11 @@ def read_lenses(filters: Path) -> list[LensSpec]:
     return [read_lens_spec(folder / "filter.toml") for folder in newest_folders(filters)]
 
 
+def read_runs(data: Path) -> dict[str, Runs]:
+    """Return every article's readings by the oracle, by the article's id."""
+    return {row["id"]: row["runs"] for row in _rows(data / "labels.jsonl")}
+
+
 def read_examples(data: Path, lenses: Sequence[LensSpec], preprocessor: Preprocessor) -> list[Example]:
     """Read a data folder; articles that the preprocessor refuses are left out, as in production.
 
@@ -86,7 +96,7 @@ def read_examples(data: Path, lenses: Sequence[LensSpec], preprocessor: Preproce
         SplitLeakError: when rows of one cluster lie in two splits.
         DatasetError: when a label has another number of dimensions, or no reading judged a lens.
     """
-    runs = {row["id"]: row["runs"] for row in _rows(data / "labels.jsonl")}
+    runs = read_runs(data)
     examples = []
     first_of_cluster: dict[str, dict[str, Any]] = {}
     for row in _rows(data / "articles.jsonl"):
@@ -109,6 +119,7 @@ def read_examples(data: Path, lenses: Sequence[LensSpec], preprocessor: Preproce
                 split=_split(row),
                 stratum=row["stratum"],
                 language=row["language"],
+                cluster=str(row["cluster"]),
                 text=f"{article.title}\n{article.content}",
                 window=window,
                 labels={lens.name: _average(row["id"], runs[row["id"]], lens) for lens in lenses},
@@ -139,7 +150,7 @@ def _split(row: dict[str, Any]) -> str:
     return "calibration" if aside else str(row["split"])
 
 
-def _average(id_: str, runs: list[dict[str, list[float] | None]], lens: LensSpec) -> Labels:
+def _average(id_: str, runs: Runs, lens: LensSpec) -> Labels:
     zeros = [0.0] * len(lens.dimensions)
     judged = [scores for run in runs if (scores := run.get(lens.name, zeros)) is not None]
     if not judged:
