@@ -52,7 +52,7 @@ def test_a_file_uses_only_operators_that_every_processor_has(encoder: Any, tmp_p
 def test_int8_weights_cannot_saturate_a_pair_of_products(encoder: Any, tmp_path: Path) -> None:
     largest = {}
     for weight_range in ("pairs", "reduced", "full"):
-        write_graph(encoder, tmp_path / "model.onnx", "int8", weight_range=weight_range)  # type: ignore[arg-type]
+        write_graph(encoder, tmp_path / "model.onnx", "int8", weight_range=weight_range)
         products = [
             each for name, each in weights(tmp_path / "model.onnx", onnx.TensorProto.INT8).items() if name != "words"
         ]
@@ -98,7 +98,7 @@ def test_word_embeddings_take_four_bits_only_where_that_loses_nothing(encoder: A
 def test_fp16_halves_the_file(encoder: Any, tmp_path: Path) -> None:
     sizes = {}
     for precision in ("fp16", "fp32"):
-        write_graph(encoder, tmp_path / precision, precision)  # type: ignore[arg-type]
+        write_graph(encoder, tmp_path / precision, precision)
         sizes[precision] = (tmp_path / precision).stat().st_size
     assert sizes["fp16"] < 0.6 * sizes["fp32"]
 

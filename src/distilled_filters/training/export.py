@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_model
 from tokenizers import Tokenizer
 
-from distilled_filters.errors import DistilledFiltersError, RecordError, SettingError
+from distilled_filters.errors import DistilledFiltersError, SettingError
 from distilled_filters.files import write_json
-from distilled_filters.preprocess import Preprocessor, Window
+from distilled_filters.preprocess import Preprocessor
 from distilled_filters.registry import newest_folders
 from distilled_filters.spec import NAME_PATTERN, LensSpec, Preprocessing, read_backbone_spec
 from distilled_filters.training.calibrate import write_identity
@@ -27,7 +27,7 @@ from distilled_filters.training.folder import write_backbone_spec, write_checkpo
 from distilled_filters.training.graph import Precision, WeightRange, write_graph
 from distilled_filters.training.int8 import write_int8
 from distilled_filters.training.parity import Parity, check_parity
-from distilled_filters.training.references import Reference, golden_articles, validation_articles
+from distilled_filters.training.references import golden_articles, validation_articles, window_of
 from distilled_filters.training.student import Student
 from distilled_filters.training.train import shared_preprocessing, tokenizer_file
 from distilled_filters.training.vocabulary import TokenChange, compare_tokenizers, count_pieces, prune_tokenizer
@@ -124,8 +124,8 @@ def export(
         folder = stage / "backbones" / backbone
         folder.mkdir(parents=True)
         if precision == "int8":
-            model, windows = folder / "model.onnx", _windows(whole, golden)
-            write_int8(student.encoder, model, windows, weight_range=weight_range, pieces=kept)
+            windows = [window for each in golden if (window := window_of(each, whole)) is not None]
+            write_int8(student.encoder, folder / "model.onnx", windows, weight_range=weight_range, pieces=kept)
         else:
             write_graph(student.encoder, folder / "model.onnx", precision, pieces=kept)
         if pruned is None:
@@ -185,16 +185,6 @@ def _seen(tokenizer: Tokenizer, pruning: Pruning, settings: Preprocessing) -> se
         raise SettingError(f"{pruning.corpus}: no article in it has text; pruning needs a corpus like what is scored")
     always = (tokenizer.encode(text, add_special_tokens=False).ids for text in (settings.prefix, settings.separator))
     return {piece for piece, count in counts.items() if count >= pruning.least_count}.union(*always)
-
-
-def _windows(preprocessor: Preprocessor, references: Sequence[Reference]) -> list[Window]:
-    found = []
-    for reference in references:
-        try:
-            found.append(preprocessor(reference.article))
-        except RecordError:
-            continue
-    return found
 
 
 def _write_backbone_spec(

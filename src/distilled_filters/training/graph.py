@@ -247,37 +247,42 @@ def _quantise(weight: FloatArray, weight_range: WeightRange) -> tuple[npt.NDArra
     return np.rint(weight / scales).astype(np.int8), scales
 
 
-def _pair_sums(weight: npt.NDArray[np.number]) -> npt.NDArray[np.number]:
+def _pair_sums(weight: FloatArray) -> FloatArray:
     """Return what the magnitudes of rows 2i and 2i + 1 add up to: those that `VPMADDUBSW` adds."""
-    magnitudes = np.abs(np.concatenate([weight, np.zeros_like(weight[: len(weight) % 2])]))
+    magnitudes: FloatArray = np.abs(np.concatenate([weight, np.zeros_like(weight[: len(weight) % 2])]))
     return magnitudes[0::2] + magnitudes[1::2]
 
 
 def _words(graph: _Graph, table: FloatArray) -> str:
     """Look word embeddings up in the smallest table that keeps what the precision keeps."""
-    codes, scales = _four_bits(table)
-    exact = np.abs(codes * scales[..., None] - table.reshape(codes.shape)).max(axis=2)
-    if (exact <= _LOSSLESS * 8 * np.abs(scales)).all():
-        nibbles = (codes & 0xF).astype(np.uint8).reshape(table.shape)
-        packed = (nibbles[:, 0::2] | (nibbles[:, 1::2] << 4)).tobytes()
-        graph.weights.append(helper.make_tensor("words", TensorProto.INT4, table.shape, packed, raw=True))
-        return graph.node(
-            "GatherBlockQuantized", ["words", "input_ids", graph.constant("words.scales", scales)], "word_embeddings",
-            gather_axis=0, quantize_axis=1, block_size=_BLOCK,
-        )  # fmt: skip
-    if graph.precision == "fp32":
-        return graph.node("Gather", [graph.constant("words", table), "input_ids"], "word_embeddings")
+    packed = _packed(graph, table)
+    if packed is not None or graph.precision == "fp32":
+        return packed or graph.node("Gather", [graph.constant("words", table), "input_ids"], "word_embeddings")
     if graph.precision == "fp16":
-        stored, scale = table.astype(np.float16), None
-    else:
-        eight_bits, row_scales = _quantise(table.T, "full")
-        stored, scale = eight_bits.T, row_scales[:, None]
-    rows = graph.node("Gather", [graph.constant("words", stored), "input_ids"], "words.rows")
-    if scale is None:
+        rows = graph.node("Gather", [graph.constant("words", table.astype(np.float16)), "input_ids"], "words.rows")
         return graph.node("Cast", [rows], "word_embeddings", to=TensorProto.FLOAT)
+    codes, scales = _quantise(table.T, "full")
+    rows = graph.node("Gather", [graph.constant("words", codes.T), "input_ids"], "words.rows")
     values = graph.node("Cast", [rows], "words.values", to=TensorProto.FLOAT)
-    scaling = graph.node("Gather", [graph.constant("words.scales", scale), "input_ids"], "words.scaling")
-    return graph.node("Mul", [values, scaling], "word_embeddings")
+    scale = graph.node("Gather", [graph.constant("words.scales", scales[:, None]), "input_ids"], "words.scale")
+    return graph.node("Mul", [values, scale], "word_embeddings")
+
+
+def _packed(graph: _Graph, table: FloatArray) -> str | None:
+    """Look word embeddings up in four bits; None where the table does not lie on that grid."""
+    if table.shape[1] % _BLOCK:
+        return None
+    codes, scales = _four_bits(table)
+    error = np.abs(codes * scales[..., None] - table.reshape(codes.shape)).max(axis=2)
+    if (error > _LOSSLESS * 8 * np.abs(scales)).any():
+        return None
+    nibbles = (codes & 0xF).astype(np.uint8).reshape(table.shape)
+    packed = (nibbles[:, 0::2] | (nibbles[:, 1::2] << 4)).tobytes()
+    graph.weights.append(helper.make_tensor("words", TensorProto.INT4, table.shape, packed, raw=True))
+    return graph.node(
+        "GatherBlockQuantized", ["words", "input_ids", graph.constant("words.scales", scales)], "word_embeddings",
+        gather_axis=0, quantize_axis=1, block_size=_BLOCK,
+    )  # fmt: skip
 
 
 def _four_bits(table: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:

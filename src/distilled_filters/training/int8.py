@@ -50,7 +50,8 @@ def write_int8(
         weight_range: As in `write_graph`.
         pieces: As in `write_graph`.
     """
-    outliers, shift = {}, None
+    outliers: Outliers = {}
+    shift = None
     if windows:
         outliers, exact = _observe(encoder, windows)
         write_graph(encoder, path, "int8", weight_range=weight_range, outliers=outliers)
@@ -62,10 +63,10 @@ def write_int8(
 
 def find_outliers(encoder: BertModel, windows: Sequence[Window]) -> Outliers:
     """Return the units that answer most strongly to some articles, by layer."""
-    return _observe(encoder, windows)[0]
+    outliers, _ = _observe(encoder, windows)
+    return outliers
 
 
-@torch.no_grad()
 def _observe(encoder: BertModel, windows: Sequence[Window]) -> tuple[Outliers, npt.NDArray[np.float32]]:
     """Return the strongest units by layer, and the embeddings (n, dims) as torch computes them."""
     peaks = [torch.zeros(layer.output.dense.in_features) for layer in encoder.encoder.layer]
@@ -78,12 +79,11 @@ def _observe(encoder: BertModel, windows: Sequence[Window]) -> tuple[Outliers, n
         for layer, peak in zip(encoder.encoder.layer, peaks, strict=True)
     ]
     try:
-        embeddings = [
-            encoder(input_ids=torch.from_numpy(window.ids)[None]).last_hidden_state[0].mean(dim=0) for window in windows
-        ]
+        with torch.no_grad():
+            hidden = [encoder(input_ids=torch.from_numpy(window.ids)[None]).last_hidden_state[0] for window in windows]
     finally:
         for hook in hooks:
             hook.remove()
     apart = min(_APART, len(peaks[0]) // 4)
     outliers = {layer: sorted(peak.topk(apart).indices.tolist()) for layer, peak in enumerate(peaks)}
-    return outliers, torch.stack(embeddings).numpy()
+    return outliers, torch.stack([each.mean(dim=0) for each in hidden]).numpy()

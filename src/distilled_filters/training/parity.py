@@ -14,12 +14,12 @@ import torch
 from tqdm import tqdm
 
 from distilled_filters.decision import tier_of
-from distilled_filters.errors import RecordError, SettingError
+from distilled_filters.errors import SettingError
 from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.spec import LensSpec
 from distilled_filters.threads import thread_count
 from distilled_filters.training.predict import averages, embed, open_filters, raw_scores
-from distilled_filters.training.references import Reference
+from distilled_filters.training.references import Reference, window_of
 from distilled_filters.training.student import SCALE, Student
 
 __all__ = ["Change", "Parity", "check_parity"]
@@ -70,7 +70,7 @@ def check_parity(student: Student, whole: Preprocessor, filters: Path, reference
     found, backbone, exported = open_filters(filters)
     windows = [
         (before, after)
-        for before, after in ([_window(each, reference) for each in (whole, exported)] for reference in references)
+        for before, after in ([window_of(reference, each) for each in (whole, exported)] for reference in references)
         if before is not None and after is not None
     ]
     if not windows:
@@ -96,13 +96,6 @@ def check_parity(student: Student, whole: Preprocessor, filters: Path, reference
         threads=thread_count(),
         machine=_machine(),
     )
-
-
-def _window(preprocessor: Preprocessor, reference: Reference) -> Window | None:
-    try:
-        return preprocessor(reference.article)
-    except RecordError:
-        return None
 
 
 @torch.no_grad()
