@@ -220,7 +220,7 @@ class BackboneSpec(_Spec):
     dims: Annotated[int, Field(gt=0, description="length of an embedding")]
     max_tokens: Annotated[int, Field(gt=0)]
     pooling: Literal["mean"]
-    quantisation: Literal["int8", "fp32"]
+    quantisation: Literal["int8", "fp16", "fp32"]
     model: FileRef
     tokenizer: FileRef
     hub: HubSource | None = None

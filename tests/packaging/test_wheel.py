@@ -22,7 +22,7 @@ ALLOWED = [
     r"distilled_filters/py\.typed",
     r"distilled_filters/training/evaluate/report\.html",
     r"distilled_filters/filters/(CHANGELOG\.md|gates\.toml)",
-    r"distilled_filters/filters/backbones/[a-z0-9_]+/v\d+/(backbone\.toml|model\.onnx|tokenizer\.json)",
+    r"distilled_filters/filters/backbones/[a-z0-9_]+/v\d+/(backbone\.toml|metrics\.json|model\.onnx|tokenizer\.json)",
     r"distilled_filters/filters/[a-z0-9_]+/v\d+/(filter\.toml|prompt\.md|head\.safetensors|calibration\.json"
     r"|percentiles\.json|metrics\.json|golden\.jsonl|CARD\.md)",
     r"distilled_filters-[\d.]+\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt|licenses/(LICENSE|NOTICE))",

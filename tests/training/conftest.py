@@ -8,8 +8,12 @@ import shutil
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from distilled_filters.preprocess import Window
+from tests.training.encoders import loud_encoder, random_windows
 
 ROOT = Path(__file__).parents[2]
 LENSES = ("movement_growth", "uplifting")
@@ -30,9 +34,9 @@ class Workshop:
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """A trained and released tiny student for two lenses."""
+    """A trained and exported tiny student for two lenses."""
     pytest.importorskip("torch")
-    from distilled_filters.training.release import release
+    from distilled_filters.training.export import export
     from distilled_filters.training.train import Recipe, train
 
     root = tmp_path_factory.mktemp("workshop")
@@ -50,8 +54,21 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
         bf16=False,
     )
     train(recipe, place.data, place.filters, place.run)
-    release(place.run, place.filters, "tiny/v1", licence="MIT")
+    export(place.run, place.filters, "tiny/v1", licence="MIT", data=place.data)
     return place
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Any:
+    """A tiny encoder that has an outlier unit; not to be changed."""
+    pytest.importorskip("torch")
+    return loud_encoder()
+
+
+@pytest.fixture(scope="session")
+def windows() -> list[Window]:
+    """Windows of random pieces of that encoder's vocabulary."""
+    return random_windows(12)
 
 
 def _make_base(folder: Path) -> None:

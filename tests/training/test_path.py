@@ -15,7 +15,7 @@ from distilled_filters.spec import read_filter_spec  # noqa: E402
 from distilled_filters.training.calibrate import calibrate  # noqa: E402
 from distilled_filters.training.data import read_examples, read_lenses, select  # noqa: E402
 from distilled_filters.training.evaluate import evaluate  # noqa: E402
-from distilled_filters.training.export import export_fp32  # noqa: E402
+from distilled_filters.training.graph import export_fp32  # noqa: E402
 from distilled_filters.training.predict import embed, open_filters  # noqa: E402
 from distilled_filters.training.student import Student  # noqa: E402
 from distilled_filters.training.train import Recipe, train  # noqa: E402

@@ -35,4 +35,6 @@ def command(
 
     recipe = Recipe(base=base, layers=layers, epochs=epochs, batch_size=batch_size, seed=seed, bf16=bf16)
     folder = train(recipe, data, filters, output)
-    typer.echo(f"trained: {folder}/student.safetensors. Next: distillery release {folder} --backbone NAME/v1")
+    typer.echo(
+        f"trained: {folder}/student.safetensors. Next: distillery export {folder} --backbone NAME/v1 --licence LICENCE"
+    )

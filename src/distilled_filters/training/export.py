@@ -1,154 +1,242 @@
-"""From a trained student to the shared backbone file.
-
-The graph is written node by node with ONNX Runtime's fused operators, because
-exporters and graph optimisers lose the attention fusion from one release to the next.
-Matrix products become int8 with activations quantised at run time; the word
-embeddings, frozen in training, keep four bits in blocks of 32, the grid on which the
-base model lies.
-"""
+"""From a training run to filter folders that score: backbone, heads, their specs, and proof of parity."""
 
 from __future__ import annotations
 
-import logging
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from transformers import BertModel
+from safetensors.numpy import save_file
+from safetensors.torch import load_model
+from tokenizers import Tokenizer
 
-__all__ = ["export_fp32", "export_int8"]
+from distilled_filters.errors import DistilledFiltersError, SettingError
+from distilled_filters.files import write_json
+from distilled_filters.preprocess import Preprocessor
+from distilled_filters.registry import newest_folders
+from distilled_filters.spec import NAME_PATTERN, LensSpec, Preprocessing, read_backbone_spec
+from distilled_filters.training.calibrate import write_identity
+from distilled_filters.training.data import read_lenses
+from distilled_filters.training.folder import write_backbone_spec, write_checkpoint
+from distilled_filters.training.graph import Precision, WeightRange, write_graph
+from distilled_filters.training.int8 import write_int8
+from distilled_filters.training.parity import Parity, check_parity
+from distilled_filters.training.references import golden_articles, validation_articles, window_of
+from distilled_filters.training.student import Student
+from distilled_filters.training.train import shared_preprocessing, tokenizer_file
+from distilled_filters.training.vocabulary import TokenChange, compare_tokenizers, count_pieces, prune_tokenizer
 
-_OPSET = 21  # the first with four-bit tensors
-_BLOCK = 32
-_CONTRIB = "com.microsoft"
+__all__ = ["BOUNDS", "MOST_GROWTH", "ExportRefusedError", "Exported", "Pruning", "export"]
 
-FloatArray = npt.NDArray[np.float32]
+BOUNDS: Mapping[Precision, float] = {"int8": 0.05, "fp16": 0.005, "fp32": 0.001}
+"""The largest mean absolute change of raw scores, 0-10, with which filters are written."""
+MOST_GROWTH = 0.02
+"""By how much pruning may multiply the tokens of a language's articles: 0.02 is two percent."""
 
 
-class _Graph:
-    """Nodes and weights of one ONNX graph in the making."""
+class ExportRefusedError(DistilledFiltersError):
+    """What was exported is too far from the student; nothing was written."""
 
-    def __init__(self, encoder: BertModel) -> None:
-        self._state: dict[str, FloatArray] = {
-            name: tensor.detach().cpu().float().numpy() for name, tensor in encoder.state_dict().items()
-        }
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
 
-    def state(self, name: str) -> FloatArray:
-        return self._state[name]
+@dataclass(frozen=True)
+class Pruning:
+    """How to prune the vocabulary: keep the pieces that stand `least_count` times in a corpus of articles."""
 
-    def weight(self, name: str, value: npt.NDArray[np.generic]) -> str:
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
+    corpus: Path
+    least_count: int = 1
 
-    def node(self, operator: str, inputs: list[str], output: str, **attributes: object) -> str:
-        contrib = operator in {"Attention", "BiasGelu", "SkipLayerNormalization", "GatherBlockQuantized"}
-        domain = _CONTRIB if contrib else ""
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes))
-        return output
 
-    def linear(self, hidden: str, module: str, output: str) -> tuple[str, str]:
-        """Add the product with a torch linear layer's weight; return the product and the bias still to add."""
-        weight = self.weight(f"{output}.weight", self.state(f"{module}.weight").T)
-        return self.node("MatMul", [hidden, weight], output), self.weight(
-            f"{output}.bias", self.state(f"{module}.bias")
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote and measured.
+
+    `pieces` is the size of the vocabulary; `languages` says what pruning did to it, by
+    language, and is empty without pruning. `articles` names what parity was checked on.
+    """
+
+    folder: Path
+    precision: Precision
+    weight_range: WeightRange | None
+    size: int
+    pieces: int
+    articles: str
+    parity: Parity
+    languages: dict[str, TokenChange]
+
+
+def export(
+    run: Path,
+    filters: Path,
+    backbone: str,
+    *,
+    licence: str,
+    base: str | None = None,
+    precision: Precision = "int8",
+    weight_range: WeightRange = "pairs",
+    data: Path | None = None,
+    pruning: Pruning | None = None,
+) -> Exported:
+    """Write `backbones/<backbone>` and every filter's head from a training run.
+
+    Everything is made and checked in a folder of its own and moved when it has passed.
+    Calibration starts as the identity; `distillery calibrate` comes next.
+
+    Args:
+        run: A folder that `train` has finished.
+        filters: The `filters/` folder.
+        backbone: Its name and version, such as `me5_small/v1`.
+        licence: The licence of the base encoder's weights.
+        base: What the base encoder is called in specs and cards; by default as in the recipe.
+        precision: Of the backbone's weights, see `write_graph`.
+        weight_range: Of int8 weights, see `write_graph`.
+        data: A data folder whose validation split parity is checked on; the filters'
+            golden articles by default.
+        pruning: How to prune the vocabulary; None keeps it whole.
+
+    Raises:
+        SettingError: when an argument cannot be used.
+        ExportRefusedError: when scores or tokens change by more than `BOUNDS` or
+            `MOST_GROWTH` allow; nothing is written then.
+    """
+    _check_name(backbone)
+    student, lenses, tokenizer_path, base_name = _read_run(run, filters)
+    homes = newest_folders(filters)
+    tokenizer = Tokenizer.from_file(str(tokenizer_path))
+    settings = shared_preprocessing(lenses)
+    whole = Preprocessor(settings, tokenizer)
+    golden = golden_articles(homes)
+    references = golden if data is None else validation_articles(data)
+    languages: dict[str, TokenChange] = {}
+    pruned = kept = None
+    if pruning is not None:
+        seen = _seen(tokenizer, pruning, settings)
+        pruned, kept = prune_tokenizer(tokenizer_path, seen)
+        languages = compare_tokenizers(tokenizer, pruned, kept, golden + (references if data else []))
+        _refuse_growth(languages)
+    with tempfile.TemporaryDirectory(prefix=".export.", dir=filters.resolve().parent) as name:
+        stage = Path(name)
+        folder = stage / "backbones" / backbone
+        folder.mkdir(parents=True)
+        if precision == "int8":
+            windows = [window for each in golden if (window := window_of(each, whole)) is not None]
+            write_int8(student.encoder, folder / "model.onnx", windows, weight_range=weight_range, pieces=kept)
+        else:
+            write_graph(student.encoder, folder / "model.onnx", precision, pieces=kept)
+        if pruned is None:
+            shutil.copyfile(tokenizer_path, folder / "tokenizer.json")
+        else:
+            pruned.save(str(folder / "tokenizer.json"), pretty=False)
+        _write_backbone_spec(folder, backbone, student, precision, base or base_name, licence)
+        digest = read_backbone_spec(folder / "backbone.toml").model.sha256
+        for lens, home in zip(lenses, homes, strict=True):
+            target = stage / home.relative_to(filters)
+            target.mkdir(parents=True)
+            shutil.copyfile(home / "filter.toml", target / "filter.toml")
+            _write_head(student, lens.name, target)
+            write_identity(target)
+            fields = {"kind": "zero_inflated_linear", "backbone": backbone, "backbone_sha256": digest}
+            write_checkpoint(target, lens.default_checkpoint, fields)
+        parity = check_parity(student, whole, stage, references)
+        _refuse_change(parity, precision)
+        exported = Exported(
+            folder=filters / "backbones" / backbone,
+            precision=precision,
+            weight_range=weight_range if precision == "int8" else None,
+            size=(folder / "model.onnx").stat().st_size,
+            pieces=(pruned or tokenizer).get_vocab_size(),
+            articles="golden articles" if data is None else "validation split",
+            parity=parity,
+            languages=languages,
+        )
+        measured = {key: value for key, value in asdict(exported).items() if key != "folder"}
+        write_json(folder / "metrics.json", measured)
+        _move(stage, filters)
+    return exported
+
+
+def _check_name(backbone: str) -> None:
+    if not re.fullmatch(rf"{NAME_PATTERN}/v[1-9][0-9]*", backbone):
+        raise SettingError(f"--backbone takes a name and a version such as me5_small/v1, not {backbone!r}")
+
+
+def _read_run(run: Path, filters: Path) -> tuple[Student, list[LensSpec], Path, str]:
+    """Return a run's student in evaluation mode, its lenses, its tokenizer and its base's name."""
+    for file in ("recipe.json", "student.safetensors"):
+        if not (run / file).is_file():
+            raise SettingError(f"{run} has no {file}; name a folder that `distillery train` has finished")
+    recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["recipe"]
+    lenses = read_lenses(filters)
+    student = Student(recipe["base"], lenses, recipe["layers"])
+    load_model(student, str(run / "student.safetensors"))
+    student.eval()
+    return student, lenses, tokenizer_file(recipe["base"]), recipe["base"]
+
+
+def _seen(tokenizer: Tokenizer, pruning: Pruning, settings: Preprocessing) -> set[int]:
+    """Return the pieces of a corpus, and those that every window holds."""
+    counts = count_pieces(tokenizer, pruning.corpus)
+    if not counts:
+        raise SettingError(f"{pruning.corpus}: no article in it has text; pruning needs a corpus like what is scored")
+    always = (tokenizer.encode(text, add_special_tokens=False).ids for text in (settings.prefix, settings.separator))
+    return {piece for piece, count in counts.items() if count >= pruning.least_count}.union(*always)
+
+
+def _write_backbone_spec(
+    folder: Path, backbone: str, student: Student, precision: Precision, base: str, licence: str
+) -> None:
+    config: Any = student.encoder.config
+    name, version = backbone.split("/v")
+    write_backbone_spec(
+        folder,
+        {
+            "name": name,
+            "version": int(version),
+            "base": base,
+            "licence": licence,
+            "layers": config.num_hidden_layers,
+            "dims": config.hidden_size,
+            "max_tokens": config.max_position_embeddings,
+            "pooling": "mean",
+            "quantisation": precision,
+        },
+    )
+
+
+def _write_head(student: Student, lens: str, home: Path) -> None:
+    weight, bias = student.plain_head(lens)
+    path = home / "head.safetensors"
+    save_file({"weight": weight.contiguous().numpy(), "bias": bias.numpy()}, path)
+    path.chmod(0o644)  # safetensors makes files that only their owner can read
+
+
+def _refuse_growth(languages: Mapping[str, TokenChange]) -> None:
+    grown = [f"{name} {change.growth:.1%}" for name, change in languages.items() if change.growth > MOST_GROWTH]
+    if grown:
+        raise ExportRefusedError(
+            f"pruning makes articles longer by more than {MOST_GROWTH:.0%} of their tokens: {', '.join(grown)}. Give a "
+            "larger corpus with these languages, or a lower --least-count; nothing was written"
         )
 
-    def norm(self, module: str, output: str) -> list[str]:
-        return [self.weight(f"{output}.{part}", self.state(f"{module}.{part}")) for part in ("weight", "bias")]
+
+def _refuse_change(parity: Parity, precision: Precision) -> None:
+    if not parity.scores.mean <= BOUNDS[precision]:
+        raise ExportRefusedError(
+            f"{precision} moves raw scores by {parity.scores.mean:.4f} in the mean and {parity.scores.largest:.2f} at "
+            f"most over {parity.articles} articles; {BOUNDS[precision]:g} in the mean is allowed. Export with a higher "
+            "--precision; nothing was written"
+        )
 
 
-def export_fp32(encoder: BertModel, path: Path) -> None:
-    """Write the backbone in fp32: `input_ids` (1, tokens) to `embedding` (1, dims)."""
-    onnx.save(_build(encoder, packed_embeddings=False), path)
-
-
-def export_int8(encoder: BertModel, path: Path) -> None:
-    """Write the backbone as it ships: int8 matrix products and four-bit word embeddings."""
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises a shape inference that this graph does not need
-    model = _build(encoder, packed_embeddings=True)
-    quantize_dynamic(
-        model, path, op_types_to_quantize=["MatMul", "Attention"], per_channel=True, weight_type=QuantType.QInt8,
-        extra_options={"MatMulConstBOnly": True, "DefaultTensorType": TensorProto.FLOAT},
-    )  # fmt: skip
-
-
-def _build(encoder: BertModel, *, packed_embeddings: bool) -> onnx.ModelProto:
-    config = encoder.config
-    graph = _Graph(encoder)
-    epsilon = config.layer_norm_eps
-    words = _packed_words(graph) if packed_embeddings else _plain_words(graph)
-    positions = (
-        graph.state("embeddings.position_embeddings.weight") + graph.state("embeddings.token_type_embeddings.weight")[0]
-    )
-    length = graph.node("Shape", ["input_ids"], "length", start=1, end=2)
-    start = graph.weight("zero", np.array([0], np.int64))
-    placed = graph.node("Slice", [graph.weight("positions", positions), start, length], "placed")
-    summed = graph.node("Add", [words, placed], "embeddings")
-    hidden = graph.node(
-        "LayerNormalization", [summed, *graph.norm("embeddings.LayerNorm", "embeddings.norm")], "layer_0",
-        axis=-1, epsilon=epsilon,
-    )  # fmt: skip
-    for index in range(config.num_hidden_layers):
-        hidden = _layer(graph, hidden, index, config.num_attention_heads, epsilon)
-    graph.node("ReduceMean", [hidden, graph.weight("tokens_axis", np.array([1], np.int64))], "embedding", keepdims=0)
-    return helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "backbone",
-            [helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "tokens"])],
-            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, config.hidden_size])],
-            graph.weights,
-        ),
-        opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(_CONTRIB, 1)],
-        ir_version=10,
-    )
-
-
-def _layer(graph: _Graph, hidden: str, index: int, heads: int, epsilon: float) -> str:
-    """Add one post-norm transformer layer: attention, then a GELU feed-forward block."""
-    source, name = f"encoder.layer.{index}", f"layer_{index + 1}"
-    parts = [f"{source}.attention.self.{part}" for part in ("query", "key", "value")]
-    projection = graph.weight(
-        f"{name}.qkv", np.concatenate([graph.state(f"{part}.weight").T for part in parts], axis=1)
-    )
-    projection_bias = graph.weight(f"{name}.qkv.bias", np.concatenate([graph.state(f"{part}.bias") for part in parts]))
-    attention = graph.node("Attention", [hidden, projection, projection_bias], f"{name}.attention", num_heads=heads)
-    mixed, mixed_bias = graph.linear(attention, f"{source}.attention.output.dense", f"{name}.mixed")
-    norm = graph.norm(f"{source}.attention.output.LayerNorm", f"{name}.attention.norm")
-    attended = graph.node(
-        "SkipLayerNormalization", [mixed, hidden, *norm, mixed_bias], f"{name}.attended", epsilon=epsilon
-    )
-    wide, wide_bias = graph.linear(attended, f"{source}.intermediate.dense", f"{name}.wide")
-    active = graph.node("BiasGelu", [wide, wide_bias], f"{name}.active")
-    narrow, narrow_bias = graph.linear(active, f"{source}.output.dense", f"{name}.narrow")
-    norm = graph.norm(f"{source}.output.LayerNorm", f"{name}.output.norm")
-    return graph.node("SkipLayerNormalization", [narrow, attended, *norm, narrow_bias], name, epsilon=epsilon)
-
-
-def _plain_words(graph: _Graph) -> str:
-    table = graph.weight("words", graph.state("embeddings.word_embeddings.weight"))
-    return graph.node("Gather", [table, "input_ids"], "word_embeddings")
-
-
-def _packed_words(graph: _Graph) -> str:
-    """Store the word embeddings as signed nibbles with one scale a block (llama.cpp's Q4_0)."""
-    table = graph.state("embeddings.word_embeddings.weight")
-    blocks = table.reshape(len(table), -1, _BLOCK)
-    extremes = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2, keepdims=True), axis=2)[..., 0]
-    scales = np.where(extremes == 0, 1.0, extremes / -8.0).astype(np.float32)
-    codes = (
-        (np.clip(np.rint(blocks / scales[..., None]), -8, 7).astype(np.int8) & 0xF)
-        .astype(np.uint8)
-        .reshape(table.shape)
-    )
-    nibbles = codes[:, 0::2] | (codes[:, 1::2] << 4)
-    graph.weights.append(helper.make_tensor("words", TensorProto.INT4, table.shape, nibbles.tobytes(), raw=True))
-    return graph.node(
-        "GatherBlockQuantized", ["words", "input_ids", graph.weight("words.scales", scales)], "word_embeddings",
-        gather_axis=0, quantize_axis=1, block_size=_BLOCK,
-    )  # fmt: skip
+def _move(stage: Path, filters: Path) -> None:
+    """Put the staged files in place, specs last: until they name the new digests, the old files are asked for."""
+    files = sorted((path for path in stage.rglob("*") if path.is_file()), key=lambda path: path.suffix == ".toml")
+    for path in files:
+        target = filters / path.relative_to(stage)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)

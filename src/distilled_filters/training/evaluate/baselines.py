@@ -25,10 +25,11 @@ def as_article(example: Example) -> Article:
 def teacher(readings: Iterable[Runs], spec: LensSpec) -> tuple[Judged, Judged] | None:
     """Return the oracle's second readings and its first, over all articles read twice; None where none was."""
     zeros = [0.0] * len(spec.dimensions)
-    pairs = [runs[:2] for runs in readings if len(runs) > 1]
+    judged = [[run.get(spec.name, zeros) for run in runs] for runs in readings]
+    pairs = [each[:2] for each in ([row for row in rows if row is not None] for rows in judged) if len(each) > 1]
     if not pairs:
         return None
-    first, second = (np.array([pair[index].get(spec.name, zeros) for pair in pairs]) for index in (0, 1))
+    first, second = (np.array([pair[index] for pair in pairs]) for index in (0, 1))
     return judge(second, spec), judge(first, spec)
 
 

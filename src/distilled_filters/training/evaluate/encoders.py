@@ -14,7 +14,7 @@ from distilled_filters.errors import SettingError
 from distilled_filters.scorers.onnx import Backbone
 from distilled_filters.spec import BackboneSpec
 from distilled_filters.training.data import read_lenses
-from distilled_filters.training.export import export_fp32
+from distilled_filters.training.graph import export_fp32
 from distilled_filters.training.student import Student
 from distilled_filters.training.train import tokenizer_file
 

@@ -21,7 +21,7 @@ from distilled_filters.training.data import Example, true_dimensions
 from distilled_filters.training.evaluate.baselines import as_article
 from distilled_filters.training.evaluate.encoders import open_encoder
 from distilled_filters.training.evaluate.figures import Judged, judge
-from distilled_filters.training.export import export_int8
+from distilled_filters.training.graph import export_fp32
 from distilled_filters.training.predict import embed
 from distilled_filters.training.train import tokenizer_file
 
@@ -60,7 +60,7 @@ class FrozenEncoder:
         missing = [(chunk, file) for chunk, file in zip(chunks, files, strict=True) if not file.is_file()]
         if missing:
             self._cache.mkdir(parents=True, exist_ok=True)
-            backbone = open_encoder(self._encoder, self._tokenizer, self._shipped, export_int8)
+            backbone = open_encoder(self._encoder, self._tokenizer, self._shipped, export_fp32)
             preprocessor = Preprocessor(self._lens.preprocessing, Tokenizer.from_file(str(self._tokenizer)))
             for number, (chunk, file) in enumerate(missing, start=1):
                 windows = [preprocessor(as_article(example)) for example in chunk]
