@@ -170,16 +170,29 @@ def test_a_leak_is_refused_with_the_pair_and_nothing_is_written(make: Make, tmp_
     make(articles, [label("a"), label("b"), label("c")], keep_splits=True)
 
 
-def test_a_leak_through_a_row_without_a_split_is_refused(make: Make) -> None:
+def test_a_new_row_between_two_splits_stays_with_the_held_out_one(make: Make, tmp_path: Path) -> None:
+    """It resembles both, which are no copies of each other: nothing leaks unless it is trained on."""
     words = text(9, words=100).split()
     ends = [" ".join([*text(90, 20).split(), *words[20:]]), " ".join([*words[:80], *text(91, 20).split()])]
     rows = [
         article("head", content=ends[0], split="train"), article("tail", content=ends[1], split="test"),
         article("middle", content=" ".join(words)),
     ]  # fmt: skip
-    make(rows[:2], [label("head"), label("tail")], keep_splits=True)
+    make(rows, [label("head"), label("tail")], keep_splits=True)
+    (pooled,) = read(tmp_path / "data" / "unlabelled.jsonl")
+    assert (pooled["cluster"], pooled["split"]) == ("tail", "test")
+    make(rows, [label("head"), label("tail"), label("middle")], keep_splits=True)
+    assert [row["reason"] for row in read(tmp_path / "data" / "rejected.jsonl")] == ["held_out_copy"]
+    rows[0]["split"] = "validation"
     with pytest.raises(SplitLeakError, match=r"linked through copies: .*middle \(no split\)"):
         make(rows, [label("head"), label("tail")], keep_splits=True)
+
+
+def test_equal_texts_leak_also_through_a_copy_without_a_split(make: Make) -> None:
+    words = text(9)
+    rows = [article("pool", content=words), *(article(name, content=words, split=name) for name in ("train", "test"))]
+    with pytest.raises(SplitLeakError, match=r"train \(train\), test \(test\)"):
+        make(rows, [label("train"), label("test")], keep_splits=True)
 
 
 def test_a_cluster_in_two_splits_is_refused(make: Make) -> None:

@@ -24,6 +24,7 @@ from distilled_filters.training.prepare.clusters import (
     declared,
     one_of_each,
     refuse_leaks,
+    without_bridges,
     without_held_out_copies,
 )
 from distilled_filters.training.prepare.duplicates import components, find_copies, normalised
@@ -102,11 +103,13 @@ def prepare(
         [normalised(row.article) for row in tqdm(rows, desc="texts", unit="article", disable=None)], settings.threshold
     )
     joined = [*copies, *declared(rows)]
+    if settings.keep_splits:
+        joined = without_bridges(rows, joined)
+        refuse_leaks(rows, joined)
     firsts = components(len(rows), joined)
     clusters = [rows[first].cluster or rows[first].id for first in firsts]
     fixed: dict[str, str] = {}
     if settings.keep_splits:
-        refuse_leaks(rows, joined)
         fixed = {cluster: row.split for cluster, row in zip(clusters, rows, strict=True) if row.split}
         if not fixed:
             raise DatasetError("--keep-splits, but no article has a split; leave the option away to make splits")

@@ -9,7 +9,7 @@ from distilled_filters.training.data import SplitLeakError
 from distilled_filters.training.prepare.duplicates import Pair, components
 from distilled_filters.training.prepare.rows import ArticleRow, Reason, Rejection, Run
 
-__all__ = ["declared", "one_of_each", "refuse_leaks", "without_held_out_copies"]
+__all__ = ["declared", "one_of_each", "refuse_leaks", "without_bridges", "without_held_out_copies"]
 
 _TRAIN = "train"
 _LEAKS_SHOWN = 20
@@ -26,14 +26,34 @@ def declared(rows: Sequence[ArticleRow]) -> list[Pair]:
     return pairs
 
 
+def without_bridges(rows: Sequence[ArticleRow], pairs: Sequence[Pair]) -> list[Pair]:
+    """Leave out what joins training and held-out rows only through rows that have no split.
+
+    Such a row stays with the held-out ones: it is none to train on, and the two that it
+    resembles are no copies of each other.
+    """
+    certain = components(len(rows), [pair for pair in pairs if pair.exact or pair.similarity is None])
+    splits = _splits_of(rows, certain)
+    bridged = {frozenset[str](), frozenset({_TRAIN})}
+    firsts = components(len(rows), pairs)
+    torn = {first for first, found in _splits_of(rows, firsts).items() if len(found) > 1}
+    return [
+        pair
+        for pair in pairs
+        if firsts[pair.first] not in torn
+        or {frozenset(splits[certain[row]]) for row in (pair.first, pair.second)} != bridged
+    ]
+
+
 def refuse_leaks(rows: Sequence[ArticleRow], pairs: Sequence[Pair]) -> None:
-    """Refuse copies in two splits, also where only rows without a split link them."""
+    """Refuse copies in two splits.
+
+    Raises:
+        SplitLeakError: listing them.
+    """
     settled = {index: row.split for index, row in enumerate(rows) if row.split}
     firsts = components(len(rows), pairs)
-    members: dict[int, set[str]] = defaultdict(set)
-    for index, split in settled.items():
-        members[firsts[index]].add(split)
-    leaking = {first for first, splits in members.items() if len(splits) > 1}
+    leaking = {first for first, splits in _splits_of(rows, firsts).items() if len(splits) > 1}
     if not leaking:
         return
     direct = [
@@ -52,10 +72,17 @@ def refuse_leaks(rows: Sequence[ArticleRow], pairs: Sequence[Pair]) -> None:
         lines.append("linked through copies: " + ", ".join(f"{row.id} ({row.split or 'no split'})" for row in chain))
     more = f"; and {len(lines) - _LEAKS_SHOWN} more" if len(lines) > _LEAKS_SHOWN else ""
     raise SplitLeakError(
-        f"{len(leaking)} near-duplicate clusters lie in two splits, and nothing was written: "
+        f"copies of one article lie in two splits, in {len(leaking)} clusters, and nothing was written: "
         f"{'; '.join(lines[:_LEAKS_SHOWN])}{more}. Remove the training row of each, or give all its copies one split; "
         f"leave --keep-splits away to make new splits"
     )
+
+
+def _splits_of(rows: Sequence[ArticleRow], firsts: Sequence[int]) -> dict[int, set[str]]:
+    splits: dict[int, set[str]] = defaultdict(set)
+    for row, first in zip(rows, firsts, strict=True):
+        splits[first].update([row.split] if row.split else [])
+    return splits
 
 
 def without_held_out_copies(
