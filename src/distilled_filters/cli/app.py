@@ -47,6 +47,7 @@ COMMANDS = (
     _Command("prefetch", _INSPECT, "Download what filters need to score offline."),
     _Command("doctor", _INSPECT, "Check this installation, and say how to mend it."),
     _Command("train", _TRAIN, "Train the student on the oracle's labels."),
+    _Command("runs", _TRAIN, "Compare finished training runs."),
     _Command("release", _TRAIN, "Write filter folders from a training run."),
     _Command("calibrate", _TRAIN, "Fit calibration, intervals and percentiles."),
     _Command("evaluate", _TRAIN, "Measure filters on held-out articles."),
