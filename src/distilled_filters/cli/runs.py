@@ -18,7 +18,7 @@ def command(
 ) -> None:
     """Compare finished runs on validation, best first: what differs between them, and what they reached.
 
-    Runs that have not finished are left out and named.
+    Runs that have not finished, or measured no ranking, are left out and named.
 
     [bold]Examples[/bold]
 
@@ -32,13 +32,14 @@ def command(
     from distilled_filters.training.compare import compare
     from distilled_filters.training.record import is_finished, read_run
 
-    finished = [folder for folder in runs if is_finished(folder)]
+    found = [read_run(folder) for folder in runs if is_finished(folder)]
+    found = [run for run in found if run.looks]
     for folder in runs:
-        if folder not in finished:
-            notes().print(plain(f"left out: {folder} holds no finished run", "yellow"))
-    if not finished:
+        if folder not in [run.folder for run in found]:
+            notes().print(plain(f"left out: {folder} holds no finished run with a ranking on validation", "yellow"))
+    if not found:
         raise SettingError("none of these folders holds a finished run; see `distillery train --help`")
-    compared = compare([read_run(folder) for folder in finished])
+    compared = compare(found)
     if as_json:
         write_json([asdict(each) for each in compared])
         return

@@ -34,11 +34,14 @@ class Compared:
 def compare(runs: Sequence[Run]) -> list[Compared]:
     """Return runs by their ranking on validation, best first.
 
-    The loss is the labels' share of it only under equal `regression` and `ranking`
-    comparable between runs; the average precisions always are.
+    Average precisions can always be compared; losses only where `regression` and
+    `ranking` are the same.
     """
     defaults = Recipe().model_dump(mode="json")
     recipes = [{**defaults, **run.recipe} for run in runs]
+    for recipe in recipes:
+        if recipe["teacher"] is None:
+            recipe["distil_weight"] = None
     differing = [key for key in recipes[0] if any(recipe[key] != recipes[0][key] for recipe in recipes)]
     found = [
         Compared(

@@ -63,13 +63,15 @@ def draw_curves(folder: Path, history: History, title: str) -> None:
         axes.grid(axis="y", color="#e4e7eb")
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.02)
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(
+            frameon=False, fontsize=9, ncols=len(names), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0
+        )
     above.set_ylabel("loss")
     below.set_ylabel("average precision, validation")
     below.set_xlabel("step")
     best = dict(found["ranking"])[found["best_step"]]
     below.plot(found["best_step"], best, "o", markersize=8, markerfacecolor="none", color=_COLOURS["ranking"])
-    below.set_title(f"best ranking {best:.3f} at step {found['best_step']:,}", loc="left", fontsize=10)
+    below.set_title(f"best ranking {best:.3f} at step {found['best_step']:,}", loc="right", fontsize=9)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=130)
     write_bytes(folder / "curves.png", picture.getvalue())

@@ -34,7 +34,7 @@ class Run:
     """A finished run: its folder, its recipe's fields, and the Trainer's history.
 
     `lenses` are the dimensions of every head by its filter's name, in the head's order;
-    None in runs that were recorded before it was.
+    None in runs that are older than this part of the record.
     """
 
     folder: Path
@@ -83,7 +83,7 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder,
         record["recipe"],
-        record["history"],
+        record.get("history", []),
         heads and {head["name"]: head["dimensions"] for head in heads},
     )
 
