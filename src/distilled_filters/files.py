@@ -1,4 +1,4 @@
-"""Writing small files so that no reader ever sees half of one."""
+"""Writing files so that no reader ever sees half of one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ from pathlib import Path
 __all__ = ["write_bytes", "write_json", "write_text"]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that readers see the old text or the new one, never a part."""
-    write_bytes(path, text.encode())
-
-
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old bytes or the new ones, never a part."""
+    """Write a file so that readers see the old content or the new one, never a part."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -26,6 +21,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, atomically."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: object) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "LensSpec",
     "Preprocessing",
     "Tier",
+    "problems_of",
     "read_backbone_spec",
     "read_filter_spec",
     "read_lens_spec",
@@ -267,8 +268,12 @@ def _read(path: Path, spec: type[S], ignored: frozenset[str] = frozenset()) -> S
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: not readable TOML: {error}") from error
     except ValidationError as error:
-        problems = "; ".join(_problem(dict(item)) for item in error.errors())
-        raise SpecError(f"{path}: {problems}") from error
+        raise SpecError(f"{path}: {problems_of(error)}") from error
+
+
+def problems_of(error: ValidationError) -> str:
+    """Return what a document got wrong: each key, what is wrong with it, and its value."""
+    return "; ".join(_problem(dict(item)) for item in error.errors())
 
 
 def _problem(item: dict[str, object]) -> str:

@@ -18,7 +18,6 @@ from distilled_filters.training.evaluate import evaluate  # noqa: E402
 from distilled_filters.training.graph import export_fp32  # noqa: E402
 from distilled_filters.training.predict import embed, open_filters  # noqa: E402
 from distilled_filters.training.student import Student  # noqa: E402
-from distilled_filters.training.train import Recipe, train  # noqa: E402
 from tests.training.conftest import LENSES, Workshop  # noqa: E402
 
 pytestmark = [
@@ -86,18 +85,6 @@ def test_calibrate_and_evaluate_complete_the_filters(workshop: Workshop) -> None
         assert score.percentile is not None
         assert score.interval is not None
         assert score.interval[0] <= (score.weighted_average or 0) <= score.interval[1]
-
-
-def test_training_goes_on_where_it_was_stopped(workshop: Workshop, tmp_path: Path) -> None:
-    """A second call with the same output continues from the Trainer's checkpoint."""
-    short = Recipe(base=str(workshop.base), epochs=1, bf16=False)
-    train(short, workshop.data, workshop.filters, tmp_path)
-    steps = [int(path.name.split("-")[1]) for path in (tmp_path / "checkpoints").glob("checkpoint-*")]
-    longer = Recipe(base=str(workshop.base), epochs=2, bf16=False)
-    train(longer, workshop.data, workshop.filters, tmp_path)
-    history = json.loads((tmp_path / "recipe.json").read_text())["history"]
-    assert steps
-    assert max(row["epoch"] for row in history) == 2
 
 
 def test_lenses_that_read_differently_cannot_share_an_encoder(workshop: Workshop) -> None:

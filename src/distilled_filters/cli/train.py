@@ -3,38 +3,114 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from distilled_filters.cli.training_options import DataFolder, FiltersFolder, training_extra
+from distilled_filters.errors import SettingError
+from distilled_filters.training.recipe import Recipe, make_recipe, read_recipe
 
 __all__ = ["command"]
+
+
+def _field(name: str, panel: str, *flags: str, metavar: str | None = None) -> Any:
+    """Return the option of a recipe's field; left out, the recipe's own default holds."""
+    field = Recipe.model_fields[name]
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, bool):
+        shown = "on" if default else "off"
+    else:
+        shown = "" if default in (None, (), {}) else str(default)
+    return typer.Option(
+        *flags, help=field.description, show_default=shown or False, rich_help_panel=panel, metavar=metavar
+    )
+
+
+_STUDENT, _LOSS, _TEACHER, _COURSE = "The student", "Loss and sampling", "A teacher", "The course of training"
 
 
 def command(
     data: DataFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; an interrupted run goes on from here.")],
     filters: FiltersFolder = Path("filters"),
-    base: Annotated[str, typer.Option(help="Base encoder: a Hub id or a folder.")] = "intfloat/multilingual-e5-small",
-    layers: Annotated[int | None, typer.Option(min=1, help="Keep the first N layers; all by default.")] = None,
-    epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the training split.")] = 4,
-    batch_size: Annotated[int, typer.Option(min=1, help="Articles a step.")] = 16,
-    seed: Annotated[int, typer.Option(help="Seed of shuffling and dropout.")] = 20,
-    bf16: Annotated[bool, typer.Option(help="bfloat16 autocast, faster where the processor has it.")] = True,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="TOML file with any of the settings below; options override it."
+        ),
+    ] = None,
+    base: Annotated[str | None, _field("base", _STUDENT)] = None,
+    layers: Annotated[int | None, _field("layers", _STUDENT)] = None,
+    only: Annotated[list[str] | None, _field("filters", _STUDENT, "--filter", "-f", metavar="NAME")] = None,
+    start: Annotated[str | None, _field("start", _STUDENT, metavar="RUN")] = None,
+    regression: Annotated[str | None, _field("regression", _LOSS, metavar="NAME")] = None,
+    ranking: Annotated[list[str] | None, _field("ranking", _LOSS, metavar="NAME=WEIGHT")] = None,
+    needle_weight: Annotated[float | None, _field("needle_weight", _LOSS)] = None,
+    teacher: Annotated[str | None, _field("teacher", _TEACHER, metavar="RUN")] = None,
+    distil_weight: Annotated[float | None, _field("distil_weight", _TEACHER)] = None,
+    unlabelled: Annotated[str | None, _field("unlabelled", _TEACHER, metavar="FILE")] = None,
+    epochs: Annotated[float | None, _field("epochs", _COURSE)] = None,
+    batch_size: Annotated[int | None, _field("batch_size", _COURSE)] = None,
+    encoder_learning_rate: Annotated[float | None, _field("encoder_learning_rate", _COURSE)] = None,
+    head_learning_rate: Annotated[float | None, _field("head_learning_rate", _COURSE)] = None,
+    warmup: Annotated[float | None, _field("warmup", _COURSE)] = None,
+    weight_decay: Annotated[float | None, _field("weight_decay", _COURSE)] = None,
+    evaluate_every: Annotated[int | None, _field("evaluate_every", _COURSE)] = None,
+    patience: Annotated[int | None, _field("patience", _COURSE)] = None,
+    bf16: Annotated[bool | None, _field("bf16", _COURSE, "--bf16/--fp32")] = None,
+    seed: Annotated[int | None, _field("seed", _COURSE)] = None,
 ) -> None:
-    """Fine-tune one encoder with a head for every lens under --filters.
+    """Fine-tune one encoder with a head for every filter under --filters.
+
+    Run again with the same --output, it goes on where it was stopped.
+    A GPU is used when there is one.
 
     [bold]Examples[/bold]
 
-      distillery train --data labelled/ --output runs/first
-      distillery train --data labelled/ --output runs/small --base models/my-encoder --layers 6
+      distillery train --data labelled/ -o runs/first
+      distillery train --data labelled/ -o runs/ranked --ranking margin=0.2 --needle-weight 2 --patience 4
+      distillery train --data labelled/ -o runs/longer --start runs/first --epochs 1 --encoder-learning-rate 2e-5
+      distillery train --data labelled/ -o runs/small --layers 6 --teacher runs/first --unlabelled more.jsonl
+      distillery train --data labelled/ -o runs/one --filter uplifting --recipe recipe.toml
     """
+    given: dict[str, Any] = {
+        "base": base,
+        "layers": layers,
+        "filters": only,
+        "start": start,
+        "regression": regression,
+        "ranking": ranking and dict(_weighted(each) for each in ranking),
+        "needle_weight": needle_weight,
+        "teacher": teacher,
+        "distil_weight": distil_weight,
+        "unlabelled": unlabelled,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "encoder_learning_rate": encoder_learning_rate,
+        "head_learning_rate": head_learning_rate,
+        "warmup": warmup,
+        "weight_decay": weight_decay,
+        "evaluate_every": evaluate_every,
+        "patience": patience,
+        "bf16": bf16,
+        "seed": seed,
+    }
+    fields = read_recipe(recipe) if recipe else {}
+    fields |= {name: value for name, value in given.items() if value is not None and value != []}
     with training_extra():
-        from distilled_filters.training.train import Recipe, train
+        from distilled_filters.training.train import train
 
-    recipe = Recipe(base=base, layers=layers, epochs=epochs, batch_size=batch_size, seed=seed, bf16=bf16)
-    folder = train(recipe, data, filters, output)
+        checked = make_recipe(fields)
+    folder = train(checked, data, filters, output)
     typer.echo(
         f"trained: {folder}/student.safetensors. Next: distillery export {folder} --backbone NAME/v1 --licence LICENCE"
     )
+
+
+def _weighted(text: str) -> tuple[str, float]:
+    name, _, weight = text.partition("=")
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise SettingError(f"--ranking {text}: write a loss and its weight, such as margin=0.2") from None

@@ -110,13 +110,17 @@ class Student(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
         """Return `logits` (batch, rows) and, with labels of the same shape, `loss`.
 
-        Labels hold, in the head's order, the scope share and the expected dimensions, 0-10.
+        Labels hold, in the head's order, the scope share and the expected dimensions, 0-10;
+        rows of NaN have none and no part in the loss.
         """
         standard = (self.embed(input_ids, attention_mask) - self.center) / self.spread
         logits = self.head(standard).float()
         if labels is None:
             return {"logits": logits}
-        return {"loss": self._loss(logits, labels, standard), "logits": logits}
+        labelled = ~labels[:, 0].isnan()
+        if not labelled.any():
+            return {"loss": logits.sum() * 0, "logits": logits}
+        return {"loss": self._loss(logits[labelled], labels[labelled], standard[labelled]), "logits": logits}
 
     def _loss(self, logits: Tensor, labels: Tensor, embeddings: Tensor) -> Tensor:
         scope_loss = average_loss = ranking_loss = logits.new_zeros(())
