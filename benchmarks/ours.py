@@ -11,7 +11,7 @@ from distilled_filters.article import Article
 from distilled_filters.filter import Filter
 from distilled_filters.panel import Panel
 from distilled_filters.preprocess import Preprocessor
-from distilled_filters.registry import load, newest_folders
+from distilled_filters.registry import newest_folders
 from distilled_filters.spec import BackboneSpec, read_backbone_spec
 
 __all__ = ["Library", "opened", "preprocessor"]
@@ -25,16 +25,13 @@ class Library:
     def __init__(self, key: str, folder: Path, settings: Settings) -> None:
         """Load the filters of the variant `key`: one, all, one_full or all_full."""
         threads = settings["threads"]
-        full = {each.parent.name: each for each in newest_folders(folder / "filters")} if key.endswith("full") else {}
+        copies = newest_folders(folder / "filters" / ("full" if key.endswith("full") else "shipped"))
+        filters = [Filter(each, threads=threads) for each in copies]
         self._scorer: Filter | Panel
-        if key == "one":
-            self._scorer = load(_FILTER, threads=threads).load()
-        elif key == "all":
-            self._scorer = Panel.all(threads=threads).load()
-        elif key == "one_full":
-            self._scorer = Filter(full[_FILTER], threads=threads).load()
+        if key.startswith("one"):
+            self._scorer = next(each for each in filters if each.name == _FILTER).load()
         else:
-            self._scorer = Panel([Filter(each) for each in full.values()], threads=threads).load()
+            self._scorer = Panel(filters, threads=threads).load()
 
     def one(self, text: Text) -> None:
         """Score one article, on one thread as ever."""

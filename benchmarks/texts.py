@@ -14,7 +14,7 @@ from distilled_filters.article import Article
 from distilled_filters.filter import Filter
 from distilled_filters.registry import embedded_folder, newest_folders
 
-__all__ = ["articles", "widen"]
+__all__ = ["articles", "copy_filters"]
 
 SEED = 20240607
 _TITLE_WORDS = 7
@@ -31,23 +31,31 @@ million people local public national clean safe shared independent careful stead
 _WORDS = _VOCABULARY.split()
 
 
-def widen(target: Path) -> tuple[Filter, Settings]:
-    """Copy the embedded filters into `target`, each with a head so long that the encoder is filled.
+def copy_filters(target: Path) -> tuple[Filter, Settings]:
+    """Copy the embedded filters into `target/shipped`, and with a window that fills the encoder into `target/full`.
 
-    Returns one of the copies, and what was found out about the filters on the way.
+    The copies have no screen: articles of random words would all end early.
+
+    Returns one of the full copies, and what was found out about the filters on the way.
     """
-    source = embedded_folder()
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("backbones"))
-    (target / "backbones").symlink_to(source / "backbones", target_is_directory=True)
-    folders = newest_folders(target)
+    source, shipped, full = embedded_folder(), target / "shipped", target / "full"
+    for copy in (shipped, full):
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns("backbones"))
+        (copy / "backbones").symlink_to(source / "backbones", target_is_directory=True)
+        for folder in newest_folders(copy):
+            _replace(folder / "filter.toml", r"(?m)^screen_below = .*\n", "")
+    first = Filter(newest_folders(shipped)[0])
+    window, most = preprocessor(first).window_tokens, opened(first)[0].max_tokens
+    head = first.spec.preprocessing.head_tokens + most - window
+    folders = newest_folders(full)
     for folder in folders:
-        shipped = Filter(folder)
-        window, most = preprocessor(shipped).window_tokens, opened(shipped)[0].max_tokens
-        head = shipped.spec.preprocessing.head_tokens + most - window
-        spec = folder / "filter.toml"
-        spec.write_text(re.sub(r"(?m)^head_tokens = .*$", f"head_tokens = {head}", spec.read_text("utf-8")), "utf-8")
+        _replace(folder / "filter.toml", r"(?m)^head_tokens = .*$", f"head_tokens = {head}")
     settings = Settings(threads=0, encoder="", filters=len(folders), window=window, max_tokens=most)
     return Filter(folders[0]), settings
+
+
+def _replace(path: Path, pattern: str, replacement: str) -> None:
+    path.write_text(re.sub(pattern, replacement, path.read_text("utf-8")), "utf-8")
 
 
 def articles(full: Filter, count: int) -> dict[int, list[Text]]:

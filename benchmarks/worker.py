@@ -50,10 +50,10 @@ def _channel() -> TextIO:
 
 
 def _prepare(folder: Path) -> dict[str, Any]:
-    """Write full-window filters and the articles; return the settings found."""
-    from texts import articles, widen
+    """Write copies of the filters, as shipped and with a full window, and the articles; return the settings found."""
+    from texts import articles, copy_filters
 
-    full, found = widen(folder / "filters")
+    full, found = copy_filters(folder / "filters")
     for tokens, texts in articles(full, ARTICLES).items():
         (folder / f"{tokens}.json").write_text(json.dumps(texts), "utf-8")
     return {**found}

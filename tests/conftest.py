@@ -142,11 +142,13 @@ class House:
     root: Path
 
     def add(self, source: str = "uplifting", *, name: str | None = None, version: str = "1.0.0") -> Path:
-        """Copy a shipped filter, under another name and version if asked to; return its folder."""
+        """Copy a shipped filter without its screen, under another name and version if asked to; return its folder."""
         folder = self.root / (name or source) / f"v{version.split('.')[0]}"
         shutil.copytree(FILTERS / source / "v1", folder)
         with edited(folder / "filter.toml") as spec:
             spec["name"], spec["version"] = name or source, version
+            for checkpoint in spec["checkpoints"].values():
+                checkpoint.pop("screen_below", None)
         return folder
 
     def own_backbone(self) -> Path:
@@ -162,8 +164,12 @@ class House:
         return own
 
     def change_head(self, folder: Path, change: Callable[[Tensors], Tensors | None]) -> None:
-        """Change a filter's head tensors, in place or by the dict returned, and bind the tables to them."""
+        """Change a filter's head tensors, in place or by the dict returned, and bind the tables to them.
+
+        The head gets no first look, so that its answer is the embedding's alone.
+        """
         tensors = load_file(folder / "head.safetensors")
+        tensors["lexical"][:], tensors["blend"][:] = 0, (0, 1, 0)
         save_file(change(tensors) or tensors, folder / "head.safetensors")
         self.redigest(folder)
 

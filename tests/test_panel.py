@@ -64,6 +64,40 @@ def test_ac24_a_filter_that_reads_otherwise_costs_one_more_pass(house: House, ca
     assert read[1] < read[0] == read[2]
 
 
+def screen(folder: Path, below: float) -> Filter:
+    with edited(folder / "filter.toml") as spec:
+        spec["checkpoints"]["me5_small"]["screen_below"] = below
+    return Filter(folder)
+
+
+def test_a_screen_ends_early_without_the_encoder(house: House, calls: Counter[str]) -> None:
+    folder = house.add()
+    (article,) = mixed_articles(1)
+    full = Filter(folder).score(article)
+    assert (full.stage, calls["embed"]) == ("student", 1)
+    ended = screen(folder, 1e6).score(article)
+    assert (ended.stage, calls["embed"]) == ("screen", 1)
+    assert (ended.status, ended.tier, ended.raw_weighted_average) == (Status.OK, "low", 0.0)
+    assert ended.tokens is not None
+    assert full.tokens is not None
+    assert ended.tokens.read == ended.tokens.total == full.tokens.total, "a first look reads all words"
+    assert ended.weighted_average is not None
+    assert full.weighted_average is not None
+    assert ended.weighted_average <= full.weighted_average
+    assert same(screen(folder, -1e6).score(article), full)
+
+
+def test_ac06_a_screen_does_not_ask_who_else_scores(house: House, calls: Counter[str]) -> None:
+    """One filter's early end must not depend on whether another needs the encoder."""
+    early, late = screen(house.add("uplifting"), 1e6), screen(house.add("belonging"), -1e6)
+    (article,) = mixed_articles(1)
+    scores = Panel([early, late]).score(article)
+    assert [score.stage for score in scores.values()] == ["screen", "student"]
+    assert calls["embed"] == 1
+    assert same(scores["uplifting"], early.score(article))
+    assert same(scores["belonging"], late.score(article))
+
+
 def test_ac06_ac24_a_panel_gives_each_filter_s_own_scores_in_its_order(panel: Panel) -> None:
     (article,) = mixed_articles(1, seed=3)
     scores = panel.score(article)

@@ -7,25 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 import distilled_filters
 from distilled_filters import checkpoints, decision
 from distilled_filters.article import Article, record_id
 from distilled_filters.calibration import Calibration, Percentiles, read_calibration, read_percentiles
 from distilled_filters.errors import IncompatibleEngineError, RecordError, SpecError, UnknownFilterError
 from distilled_filters.parallel import ordered_map
-from distilled_filters.preprocess import Preprocessor, Window
-from distilled_filters.result import Provenance, Score, Status
+from distilled_filters.preprocess import Preprocessor
+from distilled_filters.result import Provenance, Score, Status, TokenUse
 from distilled_filters.scorers.head import ZeroInflatedHead
+from distilled_filters.scorers.lexical import Bag, bag_of
 from distilled_filters.scorers.onnx import Backbone, open_backbone
 from distilled_filters.spec import Checkpoint, FilterSpec, read_backbone_spec, read_filter_spec
 from distilled_filters.threads import thread_count
 
-__all__ = ["Filter", "score_together"]
+__all__ = ["SCREEN", "STUDENT", "Filter", "score_together"]
 
-STAGE = "student"
+# What decided a score: the first look alone, or the encoder too.
+SCREEN, STUDENT = "screen", "student"
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,11 @@ class Filter:
         beside = self.folder.parent.parent / "backbones" / self.weights.backbone
         return beside if beside.is_dir() else embedded_folder() / "backbones" / self.weights.backbone
 
+    @property
+    def head(self) -> ZeroInflatedHead:
+        """The checkpoint's head, opened."""
+        return self._open().head
+
     def load(self) -> Filter:
         """Open the weights now instead of on first use; return the filter itself.
 
@@ -200,15 +204,25 @@ class Filter:
             self._student = _Student(
                 backbone=backbone,
                 preprocessor=preprocessor,
-                head=ZeroInflatedHead.read(head, len(self.spec.dimensions), backbone.spec.dims),
+                head=ZeroInflatedHead.read(
+                    head,
+                    dimensions=len(self.spec.dimensions),
+                    dims=backbone.spec.dims,
+                    vocabulary=backbone.tokenizer.get_vocab_size(),
+                ),
                 calibration=read_calibration(calibration, weights.head.sha256),
                 percentiles=read_percentiles(percentiles, weights.head.sha256),
             )
         return self._student
 
-    def _judge(self, embedding: npt.NDArray[np.float32], window: Window, identifier: str | None) -> Score:
+    def _first_look(self, bag: Bag) -> float | None:
+        """Return the head's first look at an article's words; None where it ends the matter."""
+        look = self._open().head.first_look(bag)
+        below = self.weights.screen_below
+        return None if below is not None and look < below else look
+
+    def _judge(self, raw: Sequence[float], stage: str, tokens: TokenUse, identifier: str | None) -> Score:
         student, names = self._open(), self.spec.dimension_names
-        raw = student.head(embedding)
         decision.check_finite(raw, names)
         dimensions = student.calibration.apply(names, raw)
         ungated = decision.weighted_average(dimensions, self.spec)
@@ -224,8 +238,8 @@ class Filter:
             gate_applied=gated,
             percentile=decision.percentile_of(average, student.percentiles.averages),
             interval=student.calibration.interval(average),
-            stage=STAGE,
-            tokens=window.tokens,
+            stage=stage,
+            tokens=tokens,
         )
 
     def refuse(self, error: RecordError, article: object) -> Score:
@@ -244,15 +258,23 @@ def score_together(filters: Sequence[Filter], article: object, *, strict: bool =
     student = filters[0]._open()
     try:
         window = student.preprocessor(Article.parse(article))
-        embedding = student.backbone.embed(window.ids)
+        bag = bag_of(window.text)
+        looks = [each._first_look(bag) for each in filters]
+        # Whether a filter ends early is its own affair: its scores must not depend on who asks along.
+        embedding = None if looks == [None] * len(looks) else student.backbone.embed(window.ids)
     except RecordError as error:
         if strict:
             raise
         return [each.refuse(error, article) for each in filters]
+    whole = TokenUse(total=window.tokens.total, read=window.tokens.total, truncated=False)
     scores = []
-    for each in filters:
+    for each, look in zip(filters, looks, strict=True):
         try:
-            scores.append(each._judge(embedding, window, record_id(article)))
+            if look is None or embedding is None:
+                raw, stage, tokens = [0.0] * len(each.spec.dimensions), SCREEN, whole
+            else:
+                raw, stage, tokens = each._open().head(embedding, look), STUDENT, window.tokens
+            scores.append(each._judge(raw, stage, tokens, record_id(article)))
         except RecordError as error:
             if strict:
                 raise

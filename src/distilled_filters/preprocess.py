@@ -72,9 +72,10 @@ _WALL_CHARACTERS = 1500
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The token ids the backbone reads, shape (n,), and what they leave out."""
+    """The token ids the backbone reads, shape (n,), those of the whole text (m,), and what the window leaves out."""
 
     ids: npt.NDArray[np.int64]
+    text: npt.NDArray[np.int32]
     tokens: TokenUse
 
 
@@ -151,7 +152,11 @@ class Preprocessor:
             read=len(read) - (len(self._separator) if truncated else 0),
             truncated=truncated,
         )
-        return Window(np.array(self._opening + read + self._closing, dtype=np.int64), tokens)
+        return Window(
+            ids=np.array(self._opening + read + self._closing, dtype=np.int64),
+            text=np.array(ids, dtype=np.int32),
+            tokens=tokens,
+        )
 
     def _readable(self, article: Article) -> str:
         limit = self.settings.max_characters

@@ -110,6 +110,7 @@ class Checkpoint(_Spec):
     head: FileRef
     calibration: FileRef
     percentiles: FileRef
+    screen_below: Annotated[float | None, Field(description="first looks under this end early, out of scope")] = None
     hub: HubSource | None = None
 
     @property

@@ -11,9 +11,11 @@ __all__ = ["command"]
 
 
 def command(data: DataFolder, filters: FiltersFolder = Path("filters"), as_json: JsonFlag = False) -> None:
-    """Fit what turns the student's scores into the oracle's, on articles that trained nothing.
+    """Fit first looks, and what turns the student's scores into the oracle's.
 
-    An isotonic table is kept only where it lowers the error on the validation split.
+    An isotonic table is kept only where it lowers the error on the validation split. A
+    screen is on only where it loses at most 1% of the articles of medium and above that
+    it was not fitted on.
 
     [bold]Examples[/bold]
 
@@ -23,11 +25,18 @@ def command(data: DataFolder, filters: FiltersFolder = Path("filters"), as_json:
         from distilled_filters.training.calibrate import calibrate
     from distilled_filters.cli.terminal import grid, plain, screen, write_json
 
-    kept = calibrate(data, filters)
+    fitted = calibrate(data, filters)
     if as_json:
-        write_json(kept)
+        write_json({name: each.to_dict() for name, each in fitted.items()})
         return
-    table = grid("filter", "isotonic tables kept")
-    for name, dimensions in kept.items():
-        table.add_row(plain(name, "bold"), plain(", ".join(dimensions) or "none"))
+    table = grid("filter", "isotonic tables kept", "screen", "recall, medium+", "ends early, natural")
+    for name, each in fitted.items():
+        found = each.screen
+        cells = (
+            ", ".join(each.isotonic) or "none",
+            "off" if found.below is None else f"below {found.below:g}",
+            f"{found.recall:.3f} of {found.positives}",
+            f"{found.natural_ended:.0%}",
+        )
+        table.add_row(plain(name, "bold"), *map(plain, cells))
     screen().print(table)

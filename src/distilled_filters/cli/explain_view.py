@@ -13,7 +13,7 @@ from distilled_filters import decision
 from distilled_filters.cli.score_table import tier_style
 from distilled_filters.cli.terminal import grid, plain, shortened
 from distilled_filters.corpus.rows import Row
-from distilled_filters.filter import Filter
+from distilled_filters.filter import SCREEN, Filter
 from distilled_filters.preprocess import clean
 from distilled_filters.result import Score
 from distilled_filters.spec import FilterSpec
@@ -46,7 +46,8 @@ def why(score: Score, spec: FilterSpec) -> str:
     names = list(bounds)
     position = names.index(score.tier or names[-1])
     better, worse = names[:position], names[position + 1 :]
-    reason = f"weighted average {average:.2f}"
+    reason = "out of scope by its words alone; " if score.stage == SCREEN else ""
+    reason += f"weighted average {average:.2f}"
     reason += f" >= {bounds[names[position]]:.1f}" if worse else ""
     reason += f" < {bounds[better[-1]]:.1f}" if better and not worse else ""
     reason += f", so {names[position]}"

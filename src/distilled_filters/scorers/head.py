@@ -1,4 +1,4 @@
-"""The zero-inflated linear head: an embedding in, expected dimension scores out."""
+"""The zero-inflated head: an embedding and a first look in, expected dimension scores out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from distilled_filters.errors import HeadNotFoundError
+from distilled_filters.scorers.lexical import Bag
 
 __all__ = ["ZeroInflatedHead"]
 
@@ -22,38 +23,58 @@ class ZeroInflatedHead:
 
     Most articles are out of most lenses' scopes and score exactly 0 there; a plain
     regression would smear that mass over the low scores (zero-inflated models: Lambert,
-    1992). `weight` is (1 + d, dims) and `bias` (1 + d,): a logit for the scope, then
-    the d dimensions on the 0-10 scale.
+    1992).
+
+    Args:
+        weight: (1 + d, dims): a logit for the scope, then the d dimensions on the 0-10 scale.
+        bias: (1 + d,).
+        lexical: (vocabulary,), what each token says about the scope.
+        blend: (3,), strength, slope and shift: the scope's logit is
+            `slope * (embedding's logit + strength * first look - shift)`.
     """
 
-    def __init__(self, weight: FloatArray, bias: FloatArray) -> None:
-        """Keep the two tensors."""
+    def __init__(
+        self, weight: FloatArray, bias: FloatArray, lexical: npt.NDArray[np.float16], blend: FloatArray
+    ) -> None:
+        """Keep the tensors."""
         self._weight = weight
         self._bias = bias
+        self._lexical = lexical
+        self._strength, self._slope, self._shift = map(float, blend)
 
     @classmethod
-    def read(cls, path: Path, dimensions: int, dims: int) -> ZeroInflatedHead:
-        """Read a head for `dimensions` scores of a `dims`-long embedding.
+    def read(cls, path: Path, *, dimensions: int, dims: int, vocabulary: int) -> ZeroInflatedHead:
+        """Read a head for `dimensions` scores of a `dims`-long embedding and `vocabulary` tokens.
 
         Raises:
-            HeadNotFoundError: when tensors are missing, extra, misshapen or not fp32.
+            HeadNotFoundError: when tensors are missing, extra, misshapen or of another type.
         """
-        expected = {"weight": (1 + dimensions, dims), "bias": (1 + dimensions,)}
+        expected = {
+            "weight": ((1 + dimensions, dims), "float32"),
+            "bias": ((1 + dimensions,), "float32"),
+            "lexical": ((vocabulary,), "float16"),
+            "blend": ((3,), "float32"),
+        }
         try:
             tensors = load_file(path)
         except (SafetensorError, OSError) as error:
             raise HeadNotFoundError(f"{path}: not a safetensors file: {error}") from error
-        found = {name: tensor.shape for name, tensor in tensors.items()}
-        if found != expected or any(tensor.dtype != np.float32 for tensor in tensors.values()):
-            raise HeadNotFoundError(f"{path}: expected fp32 tensors {expected}, found {found}")
-        return cls(tensors["weight"], tensors["bias"])
+        found = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in tensors.items()}
+        if found != expected:
+            raise HeadNotFoundError(f"{path}: expected tensors {expected}, found {found}")
+        return cls(**tensors)
 
-    def __call__(self, embedding: FloatArray) -> list[float]:
+    def first_look(self, bag: Bag) -> float:
+        """Return how much an article's words alone speak for the scope; NaN stays NaN."""
+        return float(self._lexical[bag.tokens].astype(np.float32) @ bag.strengths)
+
+    def __call__(self, embedding: FloatArray, first_look: float) -> list[float]:
         """Return the expected scores (d,), 0-10; all NaN where any answer is not finite."""
         with np.errstate(all="ignore"):
             answers = self._weight @ embedding + self._bias
-        if not np.isfinite(answers).all():
+        logit = self._slope * (float(answers[0]) + self._strength * first_look - self._shift)
+        if not (np.isfinite(answers).all() and math.isfinite(logit)):
             # Squashing and clipping would make numbers of these.
             return [math.nan] * (len(answers) - 1)
-        scope = 1.0 / (1.0 + math.exp(-min(max(float(answers[0]), -60.0), 60.0)))
+        scope = 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0)))
         return [scope * float(score) for score in np.clip(answers[1:], 0.0, 10.0)]

@@ -1,13 +1,16 @@
-"""Fitting what `calibration.py` applies: isotonic tables, conformal intervals, percentiles.
+"""Fitting what comes after the encoder: first looks, isotonic tables, conformal intervals, percentiles.
 
-Isotonic tables are fitted on the calibration split, which trained nothing, and kept
-where they lower the error on the validation split. Intervals are fitted on the
-validation split; `distillery evaluate` measures their coverage on test.
+First looks are fitted on the training split (`first_look.py`). Isotonic tables are fitted
+on the calibration split, which trained nothing, and kept where they lower the error on the
+validation split. Intervals are fitted on the validation split; `distillery evaluate`
+measures their coverage on test.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +19,15 @@ from sklearn.isotonic import IsotonicRegression
 from distilled_filters.calibration import Calibration, Intervals, IsotonicTable, Percentiles
 from distilled_filters.checkpoints import sha256_of
 from distilled_filters.files import write_json
+from distilled_filters.filter import Filter
+from distilled_filters.scorers.lexical import bag_of
 from distilled_filters.spec import FilterSpec
 from distilled_filters.training.data import read_examples, select, true_dimensions
+from distilled_filters.training.first_look import Screen, fit_first_looks
 from distilled_filters.training.folder import write_checkpoint
 from distilled_filters.training.predict import averages, embed, open_filters, raw_scores, read_unlabelled
 
-__all__ = ["calibrate", "write_identity"]
+__all__ = ["Fitted", "calibrate", "write_identity"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -42,8 +48,20 @@ def write_identity(folder: Path) -> None:
     )
 
 
-def calibrate(data: Path, filters: Path) -> dict[str, list[str]]:
-    """Fit and write the tables of every filter; return which dimensions got an isotonic one.
+@dataclass(frozen=True)
+class Fitted:
+    """What `calibrate` found for one filter: the dimensions with an isotonic table, and its screen."""
+
+    isotonic: list[str]
+    screen: Screen
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {"isotonic": self.isotonic, "screen": self.screen.to_dict()}
+
+
+def calibrate(data: Path, filters: Path) -> dict[str, Fitted]:
+    """Fit first looks and tables of every filter, write them, and return what was found, by name.
 
     `data` holds `articles.jsonl`, `labels.jsonl` and, for percentiles, `unlabelled.jsonl`.
     """
@@ -52,13 +70,25 @@ def calibrate(data: Path, filters: Path) -> dict[str, list[str]]:
     fitting, judging = select(examples, "calibration"), select(examples, "validation")
     fitting_embeddings = embed(backbone, [example.window for example in fitting], "calibration")
     judging_embeddings = embed(backbone, [example.window for example in judging], "validation")
-    pool = embed(backbone, list(read_unlabelled(data / "unlabelled.jsonl", preprocessor)), "unlabelled")
+    fitting_bags, judging_bags = ([example.bag for example in part] for part in (fitting, judging))
+    pool = list(read_unlabelled(data / "unlabelled.jsonl", preprocessor))
+    pool_embeddings, pool_bags = embed(backbone, pool, "unlabelled"), [bag_of(window.text) for window in pool]
+    screens = fit_first_looks(found, select(examples, "train"), fitting, fitting_embeddings, judging)
+    for each in found:
+        write_identity(each.folder)
+        _write_checkpoint(each, screens[each.name])
+    # The heads have changed: their digests too.
+    found, _, _ = open_filters(filters)
     kept = {}
     for each in found:
         spec, digest = each.spec, each.weights.head.sha256
-        judged, judged_labels = raw_scores(each, judging_embeddings), true_dimensions(judging, spec)
+        judged, judged_labels = raw_scores(each, judging_embeddings, judging_bags), true_dimensions(judging, spec)
         tables = _isotonic(
-            spec, raw_scores(each, fitting_embeddings), true_dimensions(fitting, spec), judged, judged_labels
+            spec,
+            raw_scores(each, fitting_embeddings, fitting_bags),
+            true_dimensions(fitting, spec),
+            judged,
+            judged_labels,
         )
         calibration = Calibration(head_sha256=digest, dimensions=tables, intervals=_no_intervals())
         predicted = averages(_apply(calibration, judged, spec), spec)
@@ -66,7 +96,10 @@ def calibrate(data: Path, filters: Path) -> dict[str, list[str]]:
         calibration = calibration.model_copy(update={"intervals": intervals})
         natural = [i for i, example in enumerate(judging) if example.stratum == "natural"]
         reference = np.concatenate(
-            [averages(_apply(calibration, raw_scores(each, pool), spec), spec), predicted[natural]]
+            [
+                averages(_apply(calibration, raw_scores(each, pool_embeddings, pool_bags), spec), spec),
+                predicted[natural],
+            ]
         )
         _write_tables(
             each.folder,
@@ -77,14 +110,16 @@ def calibrate(data: Path, filters: Path) -> dict[str, list[str]]:
                 averages=_quantiles(reference),
             ),
         )
-        weights = each.weights
-        write_checkpoint(
-            each.folder,
-            each.checkpoint,
-            {"kind": weights.kind, "backbone": weights.backbone, "backbone_sha256": weights.backbone_sha256},
-        )
-        kept[each.name] = list(tables)
+        _write_checkpoint(each, screens[each.name])
+        kept[each.name] = Fitted(list(tables), screens[each.name])
     return kept
+
+
+def _write_checkpoint(each: Filter, screen: Screen) -> None:
+    weights = each.weights
+    fields = {"kind": weights.kind, "backbone": weights.backbone, "backbone_sha256": weights.backbone_sha256}
+    below = {} if screen.below is None else {"screen_below": screen.below}
+    write_checkpoint(each.folder, each.checkpoint, {**fields, **below})
 
 
 def _isotonic(
@@ -98,7 +133,7 @@ def _isotonic(
         )
         truth = judged_labels[:, column]
         calibrated = np.interp(judged[:, column], table.raw, table.calibrated)
-        if np.mean((calibrated - truth) ** 2) < np.mean((judged[:, column] - truth) ** 2):
+        if np.abs(calibrated - truth).mean() < np.abs(judged[:, column] - truth).mean():
             tables[name] = table
     return tables
 

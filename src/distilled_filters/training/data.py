@@ -22,6 +22,7 @@ from distilled_filters.article import Article
 from distilled_filters.errors import DistilledFiltersError, RecordError
 from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.registry import newest_folders
+from distilled_filters.scorers.lexical import Bag, bag_of
 from distilled_filters.spec import LensSpec, read_lens_spec
 
 __all__ = [
@@ -77,6 +78,11 @@ class Example:
     text: str
     window: Window
     labels: dict[str, Labels]
+
+    @property
+    def bag(self) -> Bag:
+        """What a first look sees."""
+        return bag_of(self.window.text)
 
 
 def read_lenses(filters: Path) -> list[LensSpec]:

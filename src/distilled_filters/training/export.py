@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors.numpy import save_file
 from safetensors.torch import load_model
 from tokenizers import Tokenizer
@@ -134,11 +135,12 @@ def export(
             pruned.save(str(folder / "tokenizer.json"), pretty=False)
         _write_backbone_spec(folder, backbone, student, precision, base or base_name, licence)
         digest = read_backbone_spec(folder / "backbone.toml").model.sha256
+        pieces = (pruned or tokenizer).get_vocab_size()
         for lens, home in zip(lenses, homes, strict=True):
             target = stage / home.relative_to(filters)
             target.mkdir(parents=True)
             shutil.copyfile(home / "filter.toml", target / "filter.toml")
-            _write_head(student, lens.name, target)
+            _write_head(student, lens.name, target, pieces)
             write_identity(target)
             fields = {"kind": "zero_inflated_linear", "backbone": backbone, "backbone_sha256": digest}
             write_checkpoint(target, lens.default_checkpoint, fields)
@@ -149,7 +151,7 @@ def export(
             precision=precision,
             weight_range=weight_range if precision == "int8" else None,
             size=(folder / "model.onnx").stat().st_size,
-            pieces=(pruned or tokenizer).get_vocab_size(),
+            pieces=pieces,
             articles="golden articles" if data is None else "validation split",
             parity=parity,
             languages=languages,
@@ -208,10 +210,17 @@ def _write_backbone_spec(
     )
 
 
-def _write_head(student: Student, lens: str, home: Path) -> None:
+def _write_head(student: Student, lens: str, home: Path, pieces: int) -> None:
+    """Write a head whose first look says nothing yet; `calibrate` fits it."""
     weight, bias = student.plain_head(lens)
     path = home / "head.safetensors"
-    save_file({"weight": weight.contiguous().numpy(), "bias": bias.numpy()}, path)
+    tensors = {
+        "weight": weight.contiguous().numpy(),
+        "bias": bias.numpy(),
+        "lexical": np.zeros(pieces, dtype=np.float16),
+        "blend": np.array([0.0, 1.0, 0.0], dtype=np.float32),
+    }
+    save_file(tensors, path)
     path.chmod(0o644)  # safetensors makes files that only their owner can read
 
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from distilled_filters.decision import tier_of
 from distilled_filters.errors import SettingError
 from distilled_filters.preprocess import Preprocessor, Window
+from distilled_filters.scorers.lexical import bag_of
 from distilled_filters.spec import LensSpec
 from distilled_filters.threads import thread_count
 from distilled_filters.training.predict import averages, embed, open_filters, raw_scores
@@ -79,9 +80,10 @@ def check_parity(student: Student, whole: Preprocessor, filters: Path, reference
     started = time.perf_counter()
     embeddings = embed(backbone, [after for _, after in windows], "onnx")
     seconds = time.perf_counter() - started
+    bags = [bag_of(after.text) for _, after in windows]
     moves, changes = [], {}
     for each in found:
-        exact, shipped = _scores(logits[:, student.rows[each.name]]), raw_scores(each, embeddings)
+        exact, shipped = _scores(logits[:, student.rows[each.name]]), raw_scores(each, embeddings, bags)
         moves.append(np.abs(shipped - exact))
         changes[each.name] = _change(moves[-1], _tiers_changed(exact, shipped, each.spec))
     norms = np.linalg.norm(exact_embeddings, axis=1) * np.linalg.norm(embeddings, axis=1)

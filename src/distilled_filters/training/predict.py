@@ -17,12 +17,12 @@ from distilled_filters.filter import Filter
 from distilled_filters.parallel import ordered_map
 from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.registry import newest_folders
-from distilled_filters.scorers.head import ZeroInflatedHead
+from distilled_filters.scorers.lexical import Bag
 from distilled_filters.scorers.onnx import Backbone, open_backbone
 from distilled_filters.spec import LensSpec
 from distilled_filters.threads import thread_count
 
-__all__ = ["averages", "embed", "open_filters", "raw_scores", "read_unlabelled"]
+__all__ = ["averages", "embed", "medium_and_above", "open_filters", "raw_scores", "read_unlabelled"]
 
 FloatArray = npt.NDArray[np.float64]
 Embeddings = npt.NDArray[np.float32]
@@ -48,16 +48,27 @@ def embed(backbone: Backbone, windows: Sequence[Window], label: str) -> Embeddin
     return np.stack(list(tqdm(rows, desc=label, total=len(windows), unit="article")))
 
 
-def raw_scores(each: Filter, embeddings: Embeddings) -> FloatArray:
-    """Return a filter's uncalibrated dimensions (n, d), 0-10."""
-    head = ZeroInflatedHead.read(each.folder / each.weights.head.path, len(each.spec.dimensions), embeddings.shape[1])
-    return np.array([head(embedding) for embedding in embeddings])
+def raw_scores(each: Filter, embeddings: Embeddings, bags: Sequence[Bag]) -> FloatArray:
+    """Return a filter's uncalibrated dimensions (n, d), 0-10; zeros where its screen ends early."""
+    head, below = each.head, each.weights.screen_below
+    looks = [head.first_look(bag) for bag in bags]
+    return np.array(
+        [
+            [0.0] * len(each.spec.dimensions) if below is not None and look < below else head(embedding, look)
+            for embedding, look in zip(embeddings, looks, strict=True)
+        ]
+    )
 
 
 def averages(dimensions: FloatArray, spec: LensSpec) -> FloatArray:
     """Return the gated weighted averages (n,) of dimensions (n, d)."""
     rows = dimensions.tolist()
     return np.array([apply_gate(weighted_average(row, spec), row, spec)[0] for row in rows])
+
+
+def medium_and_above(dimensions: FloatArray, spec: LensSpec) -> npt.NDArray[np.bool_]:
+    """Tell (n,) which articles with these dimensions (n, d) are of the medium tier or above."""
+    return averages(dimensions, spec) >= next(tier.at_least for tier in spec.tiers if tier.name == "medium")
 
 
 def read_unlabelled(path: Path, preprocessor: Preprocessor) -> Iterator[Window]:

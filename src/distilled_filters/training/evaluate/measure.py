@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from distilled_filters.calibration import Calibration, read_calibration
 from distilled_filters.errors import SettingError
 from distilled_filters.files import write_json
 from distilled_filters.filter import Filter
-from distilled_filters.training.data import read_examples, read_runs, select, true_dimensions
+from distilled_filters.training.data import Example, read_examples, read_runs, select, true_dimensions
 from distilled_filters.training.evaluate.baselines import mean_predictor, teacher, tfidf_ridge
 from distilled_filters.training.evaluate.bootstrap import intervals, leads, redrawn, resample
 from distilled_filters.training.evaluate.effects import against_fp32, against_head_only, compared, mean_effect
@@ -144,7 +145,7 @@ def evaluate(
         raise SettingError(f"no article of {data} is in the split {split!r}; it has: {known or 'no articles at all'}")
     training = [example for example in examples if example.split in {"train", "calibration"}]
     embeddings = embed(backbone, [example.window for example in judged], split)
-    answers = {each.name: {STUDENT: _student(each, embeddings)} for each in found}
+    answers = {each.name: {STUDENT: _student(each, embeddings, judged)} for each in found}
     if base:
         encoder = FrozenEncoder(base, specs[0], backbone.spec, cache or cache_folder())
         _add(answers, "frozen_head", frozen_head(encoder, training, judged, specs))
@@ -162,7 +163,16 @@ def evaluate(
     groups, counts = split_into_groups(judged), resample([example.cluster for example in judged])
     reports = {
         each.name: {"split": split}
-        | _report(each, answers[each.name], truths[each.name], readings.get(each.name), groups, counts, changed)
+        | _report(
+            each,
+            answers[each.name],
+            truths[each.name],
+            readings.get(each.name),
+            groups,
+            counts,
+            {name: _student(each, other, judged) for name, other in changed.items()},
+            _screened(each, truths[each.name], judged),
+        )
         for each in tqdm(found, desc="figures", unit="filter")
     }
     names = tuple(name for name in (STUDENT, TEACHER, *BASELINES) if name in next(iter(reports.values()))["methods"])
@@ -199,7 +209,8 @@ def _report(
     readings: tuple[Judged, Judged] | None,
     groups: Groups,
     counts: npt.NDArray[np.int64],
-    changed: dict[str, npt.NDArray[np.float32]],
+    changed: dict[str, Judged],
+    screen: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Return what one filter's `metrics.json` holds."""
     spec, student = each.spec, methods[STUDENT]
@@ -223,13 +234,29 @@ def _report(
         "groups": group_figures(groups, student, truth, spec),
         "calibration_curve": calibration_curve(student, truth),
         "interval_coverage": coverage(_calibration(each), student, truth),
-        "effects": {name: compared(_student(each, other), student, truth, spec) for name, other in changed.items()},
+        "effects": {name: compared(other, student, truth, spec) for name, other in changed.items()},
+        "screen": screen,
     }
 
 
-def _student(each: Filter, embeddings: npt.NDArray[np.float32]) -> Judged:
+def _screened(each: Filter, truth: Judged, examples: Sequence[Example]) -> dict[str, Any] | None:
+    """Say what the filter's screen ends early and what it loses; None where it has none."""
+    below = each.weights.screen_below
+    if below is None:
+        return None
+    ended = np.array([each.head.first_look(example.bag) < below for example in examples])
+    positive = truth.averages >= medium_boundary(each.spec)
+    natural = np.array([example.stratum == "natural" for example in examples])
+    return {
+        "below": below,
+        "medium_recall": float(1 - ended[positive].mean()) if positive.any() else None,
+        "natural_ended": float(ended[natural].mean()) if natural.any() else None,
+    }
+
+
+def _student(each: Filter, embeddings: npt.NDArray[np.float32], examples: Sequence[Example]) -> Judged:
     """Judge embeddings as the filter does in production."""
-    raw = raw_scores(each, embeddings)
+    raw = raw_scores(each, embeddings, [example.bag for example in examples])
     calibration = _calibration(each)
     calibrated = np.array([calibration.apply(each.spec.dimension_names, row) for row in raw.tolist()])
     # Isotonic tables tie scores near zero; the uncalibrated average still ranks them.
