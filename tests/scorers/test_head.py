@@ -148,10 +148,11 @@ def test_a_surer_scope_never_lowers_a_score(one: float, other: float) -> None:
 def test_what_is_no_number_stays_none(value: float, place: str) -> None:
     """Clipping turns infinity into 10 or 0, and a comparison turns NaN into a bound; neither may pass as a score."""
     content = tensors()
-    tensor, index = {
+    places: dict[str, tuple[str, int | tuple[int, int]]] = {
         "scope": ("bias", 0), "dimension": ("bias", 1), "weight": ("weight", (1, 2)), "blend": ("blend", 1)
-    }.get(place, ("", 0))  # fmt: skip
-    if tensor:
+    }  # fmt: skip
+    if place in places:
+        tensor, index = places[place]
         content[tensor][index] = value
     embedding = EMBEDDING.copy()
     embedding[2] = value if place == "embedding" else 0.5
