@@ -75,8 +75,8 @@ class Window:
     """The token ids the backbone reads, shape (n,), those of the whole text (m,), and what the window leaves out."""
 
     ids: npt.NDArray[np.int64]
-    text: npt.NDArray[np.int32]
     tokens: TokenUse
+    text: npt.NDArray[np.int32]
 
 
 def clean(text: str) -> str:

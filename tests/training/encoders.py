@@ -40,7 +40,11 @@ def random_windows(count: int, seed: int = 0) -> list[Window]:
     """Make windows of 5 to 64 random pieces."""
     random = np.random.default_rng(seed)
     return [
-        Window(random.integers(4, PIECES, length), TokenUse(total=length, read=length, truncated=False))
+        Window(
+            random.integers(4, PIECES, length),
+            TokenUse(total=length, read=length, truncated=False),
+            np.zeros(0, np.int32),
+        )
         for length in random.integers(5, 65, count).tolist()
     ]
 

@@ -15,7 +15,9 @@ from distilled_filters.training.batches import NeedleSampler, Rows, collate  # n
 
 
 def _window(*ids: int) -> Window:
-    return Window(np.array(ids, dtype=np.int64), TokenUse(total=len(ids), read=len(ids), truncated=False))
+    return Window(
+        np.array(ids, dtype=np.int64), TokenUse(total=len(ids), read=len(ids), truncated=False), np.zeros(0, np.int32)
+    )
 
 
 def test_batches_are_padded_and_masked() -> None:

@@ -189,7 +189,9 @@ def test_articles_are_grouped_by_length_and_origin() -> None:
     from distilled_filters.training.data import Example
 
     def example(tokens: int, stratum: str) -> Example:
-        window = Window(np.zeros(1, dtype=np.int64), TokenUse(total=tokens, read=1, truncated=True))
+        window = Window(
+            np.zeros(1, dtype=np.int64), TokenUse(total=tokens, read=1, truncated=True), np.zeros(0, np.int32)
+        )
         return Example("i", "test", stratum, "nl", "c", "text", window, {})
 
     rows = [(128, "natural"), (129, "synthetic"), (256, "enriched"), (512, "natural"), (513, "natural")]

@@ -71,7 +71,9 @@ def test_a_head_that_is_not_the_students_is_caught(
 ) -> None:
     """Parity reads the files that were written, heads included."""
     write = module._write_head
-    monkeypatch.setattr(module, "_write_head", lambda student, lens, home: write(student, LENSES[0], home))
+    monkeypatch.setattr(
+        module, "_write_head", lambda student, lens, home, pieces: write(student, LENSES[0], home, pieces)
+    )
     before = state(filters)
     with pytest.raises(ExportRefusedError, match="moves raw scores"):
         export(workshop.run, filters, "tiny/v1", licence="MIT", data=workshop.data)

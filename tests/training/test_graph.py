@@ -86,7 +86,7 @@ def test_word_embeddings_take_four_bits_only_where_that_loses_nothing(encoder: A
         with torch.no_grad():
             table.copy_(torch.from_numpy(codes * 0.01).float())
         write_graph(encoder, tmp_path / "on.onnx", "fp32")
-        words = [Window(np.arange(PIECES)[:64], TokenUse(total=64, read=64, truncated=False))]
+        words = [Window(np.arange(PIECES)[:64], TokenUse(total=64, read=64, truncated=False), np.zeros(0, np.int32))]
         np.testing.assert_allclose(by_file(tmp_path / "on.onnx", words), by_torch(encoder, words), atol=1e-5)
     finally:
         with torch.no_grad():
@@ -106,6 +106,6 @@ def test_fp16_halves_the_file(encoder: Any, tmp_path: Path) -> None:
 def test_a_pruned_file_answers_to_the_new_ids(encoder: Any, windows: list[Window], tmp_path: Path) -> None:
     kept = np.unique(windows[1].ids)
     write_graph(encoder, tmp_path / "model.onnx", "fp32", pieces=kept)
-    renumbered = [Window(np.searchsorted(kept, windows[1].ids), windows[1].tokens)]
+    renumbered = [Window(np.searchsorted(kept, windows[1].ids), windows[1].tokens, windows[1].text)]
     found = by_file(tmp_path / "model.onnx", renumbered)
     np.testing.assert_allclose(found, by_torch(encoder, windows[1:2]), atol=1e-5)
