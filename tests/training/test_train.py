@@ -22,6 +22,7 @@ from safetensors.torch import load_file  # noqa: E402
 from distilled_filters.errors import SettingError  # noqa: E402
 from distilled_filters.training.record import read_run  # noqa: E402
 from distilled_filters.training.train import Recipe, train  # noqa: E402
+from distilled_filters.training.trainer import StudentTrainer  # noqa: E402
 from tests.conftest import rows  # noqa: E402
 from tests.training.conftest import LENSES, Workshop  # noqa: E402
 
@@ -111,10 +112,24 @@ train(Recipe.model_validate_json(sys.argv[1]), *map(Path, sys.argv[2:]))
         torch.testing.assert_close(weights[name], tensor, rtol=0, atol=1e-6, msg=name)
 
 
-def test_training_stops_when_the_ranking_no_longer_grows(workshop: Workshop, tmp_path: Path) -> None:
+def test_training_stops_when_the_ranking_no_longer_grows(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # With rates this small nothing changes, so no look is better than the first.
     still = {"encoder_learning_rate": 1e-12, "head_learning_rate": 1e-12}
     recipe = _recipe(workshop, **still, epochs=9, evaluate_every=2, patience=3)
+    step = StudentTrainer.training_step
+
+    def interrupted(self: Any, *arguments: Any) -> Any:
+        if self.state.global_step == 5:
+            raise KeyboardInterrupt
+        return step(self, *arguments)
+
+    monkeypatch.setattr(StudentTrainer, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, workshop.data, workshop.filters, tmp_path)
+    monkeypatch.undo()
+    # The looks without progress before the interruption count too.
     run = read_run(train(recipe, workshop.data, workshop.filters, tmp_path))
     assert [look["step"] for look in run.looks] == [2, 4, 6, 8]
     assert run.best["step"] == 2
