@@ -54,7 +54,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
         bf16=False,
     )
     train(recipe, place.data, place.filters, place.run)
-    export(place.run, place.filters, "tiny/v1", licence="MIT", data=place.data)
+    export([place.run], place.filters, "tiny/v1", licence="MIT", data=place.data)
     return place
 
 

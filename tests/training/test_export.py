@@ -41,7 +41,7 @@ def state(folder: Path) -> dict[str, str]:
 
 
 def test_an_export_scores_as_the_student_and_says_so(workshop: Workshop, filters: Path) -> None:
-    exported = export(workshop.run, filters, "tiny/v2", licence="MIT", precision="fp32", data=workshop.data)
+    exported = export([workshop.run], filters, "tiny/v2", licence="MIT", precision="fp32", data=workshop.data)
     assert exported.folder == filters / "backbones" / "tiny" / "v2"
     assert exported.parity.articles == 40
     assert exported.parity.scores.mean < 1e-4
@@ -62,7 +62,7 @@ def test_what_moves_scores_too_far_is_refused_and_nothing_is_written(
     monkeypatch.setattr(module, "BOUNDS", {"int8": 1e-9})
     before = state(filters)
     with pytest.raises(ExportRefusedError, match="nothing was written"):
-        export(workshop.run, filters, "tiny/v1", licence="MIT", data=workshop.data)
+        export([workshop.run], filters, "tiny/v1", licence="MIT", data=workshop.data)
     assert state(filters) == before
 
 
@@ -76,7 +76,7 @@ def test_a_head_that_is_not_the_students_is_caught(
     )
     before = state(filters)
     with pytest.raises(ExportRefusedError, match="moves raw scores"):
-        export(workshop.run, filters, "tiny/v1", licence="MIT", data=workshop.data)
+        export([workshop.run], filters, "tiny/v1", licence="MIT", data=workshop.data)
     assert state(filters) == before
 
 
@@ -84,7 +84,7 @@ def test_a_pruned_export_scores_as_the_whole(workshop: Workshop, filters: Path, 
     corpus = tmp_path / "corpus.jsonl"
     shutil.copy(workshop.data / "articles.jsonl", corpus)
     exported = export(
-        workshop.run, filters, "tiny/v1", licence="MIT", precision="fp32", data=workshop.data, pruning=Pruning(corpus)
+        [workshop.run], filters, "tiny/v1", licence="MIT", precision="fp32", data=workshop.data, pruning=Pruning(corpus)
     )
     assert exported.parity.scores.mean < 1e-4
     assert exported.languages["en"].growth == 0
@@ -101,14 +101,14 @@ def test_a_corpus_that_leaves_too_much_out_is_refused(
     monkeypatch.setattr(module, "MOST_GROWTH", -1.0)
     before = state(filters)
     with pytest.raises(ExportRefusedError, match=r"en 0\.0%"):
-        export(workshop.run, filters, "tiny/v1", licence="MIT", data=workshop.data, pruning=Pruning(corpus))
+        export([workshop.run], filters, "tiny/v1", licence="MIT", data=workshop.data, pruning=Pruning(corpus))
     assert state(filters) == before
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny/1", "../tiny/v1", "Tiny/v1", "tiny/v0"])
 def test_a_backbone_needs_a_name_and_a_version(workshop: Workshop, filters: Path, name: str) -> None:
     with pytest.raises(SettingError, match="--backbone"):
-        export(workshop.run, filters, name, licence="MIT")
+        export([workshop.run], filters, name, licence="MIT")
 
 
 def test_an_unfinished_run_is_told(filters: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_articles_that_cannot_be_read_check_nothing(workshop: Workshop, filters:
     """The tiny vocabulary reads no golden article; parity on nothing is no parity."""
     before = state(filters)
     with pytest.raises(SettingError, match="--check"):
-        export(workshop.run, filters, "tiny/v1", licence="MIT")
+        export([workshop.run], filters, "tiny/v1", licence="MIT")
     assert state(filters) == before
 
 

@@ -34,7 +34,12 @@ class WeightRange(StrEnum):
 
 
 def command(
-    run: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder that `train` has finished.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", exists=True, file_okay=False, help="What `train` has finished; of several, the mean."
+        ),
+    ],
     backbone: Annotated[str, typer.Option(help="Name and version of the backbone to write, such as me5_small/v1.")],
     licence: Annotated[str, typer.Option(help="Licence of the base encoder's weights, such as MIT.")],
     filters: FiltersFolder = Path("filters"),
@@ -73,13 +78,14 @@ def command(
 
       distillery export runs/first --backbone me5_small/v1 --licence MIT --check labelled/
       distillery export runs/first --backbone me5_small/v1 --licence MIT --precision fp32
+      distillery export runs/first runs/second --backbone me5_small/v1 --licence MIT
       distillery export runs/first --backbone me5_small/v1 --licence MIT --prune-vocabulary news.jsonl
     """
     with training_extra():
         from distilled_filters.training.export import Pruning, export
 
     exported = export(
-        run,
+        runs,
         filters,
         backbone,
         licence=licence,

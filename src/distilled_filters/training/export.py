@@ -7,14 +7,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
-from safetensors.torch import load_model
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from distilled_filters.errors import DistilledFiltersError, SettingError
@@ -72,7 +72,7 @@ class Exported:
 
 
 def export(
-    run: Path,
+    runs: Sequence[Path],
     filters: Path,
     backbone: str,
     *,
@@ -83,13 +83,16 @@ def export(
     data: Path | None = None,
     pruning: Pruning | None = None,
 ) -> Exported:
-    """Write `backbones/<backbone>` and every filter's head from a training run.
+    """Write `backbones/<backbone>` and every filter's head from a training run, or from the mean of several.
+
+    Runs that go on from one another lie in one valley of the loss, and the mean of their
+    weights often generalises better than either (model soups: Wortsman et al., 2022).
 
     Everything is made and checked in a folder of its own and moved when it has passed.
     Calibration starts as the identity; `distillery calibrate` comes next.
 
     Args:
-        run: A folder that `train` has finished.
+        runs: Folders that `train` has finished.
         filters: The `filters/` folder.
         backbone: Its name and version, such as `me5_small/v1`.
         licence: The licence of the base encoder's weights.
@@ -106,7 +109,7 @@ def export(
             `MOST_GROWTH` allow; nothing is written then.
     """
     _check_name(backbone)
-    student, lenses, tokenizer_path, base_name = _read_run(run, filters)
+    student, lenses, tokenizer_path, base_name = _read_runs(runs, filters)
     homes = newest_folders(filters)
     tokenizer = Tokenizer.from_file(str(tokenizer_path))
     settings = shared_preprocessing(lenses)
@@ -167,17 +170,24 @@ def _check_name(backbone: str) -> None:
         raise SettingError(f"--backbone takes a name and a version such as me5_small/v1, not {backbone!r}")
 
 
-def _read_run(run: Path, filters: Path) -> tuple[Student, list[LensSpec], Path, str]:
-    """Return a run's student in evaluation mode, its lenses, its tokenizer and its base's name."""
-    for file in ("recipe.json", "student.safetensors"):
-        if not (run / file).is_file():
-            raise SettingError(f"{run} has no {file}; name a folder that `distillery train` has finished")
-    recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["recipe"]
+def _read_runs(runs: Sequence[Path], filters: Path) -> tuple[Student, list[LensSpec], Path, str]:
+    """Return the runs' mean student in evaluation mode, its lenses, its tokenizer and its base's name."""
+    recipes, weights = [], []
+    for run in runs:
+        for file in ("recipe.json", "student.safetensors"):
+            if not (run / file).is_file():
+                raise SettingError(f"{run} has no {file}; name a folder that `distillery train` has finished")
+        recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["recipe"]
+        recipes.append((recipe["base"], recipe["layers"]))
+        weights.append(load_file(run / "student.safetensors"))
+    if len(set(recipes)) != 1:
+        raise SettingError(f"runs of different bases or layers have no mean: {recipes}; export one of them")
+    base, layers = recipes[0]
     lenses = read_lenses(filters)
-    student = Student(recipe["base"], lenses, recipe["layers"])
-    load_model(student, str(run / "student.safetensors"))
-    student.eval()
-    return student, lenses, tokenizer_file(recipe["base"]), recipe["base"]
+    student = Student(base, lenses, layers)
+    mean = {name: sum(each[name] for each in weights) / len(weights) for name in weights[0]}
+    student.load_state_dict(mean)
+    return student.eval(), lenses, tokenizer_file(base), base
 
 
 def _seen(tokenizer: Tokenizer, pruning: Pruning, settings: Preprocessing) -> set[int]:
