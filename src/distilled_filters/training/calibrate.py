@@ -32,7 +32,7 @@ __all__ = ["Fitted", "calibrate", "write_identity"]
 FloatArray = npt.NDArray[np.float64]
 
 COVERAGE = 0.9
-# Bins of the predicted weighted average; a bin with too few articles joins the one below.
+# Bins of the predicted weighted average; one with too few articles joins the one below.
 _EDGES = (0.1, 0.5, 1.0, 2.0, 3.0, 4.0)
 _LEAST_IN_BIN = 25
 _PERCENTILE_POINTS = 1000
@@ -147,13 +147,17 @@ def _no_intervals() -> Intervals:
 
 
 def _intervals(predicted: FloatArray, truth: FloatArray) -> Intervals:
-    """Split-conformal half-widths with the finite-sample quantile in every bin."""
+    """Split-conformal half-widths with the finite-sample quantile in every bin.
+
+    The first bin, of articles that look out of scope, is never joined: its many exact zeros
+    would make the intervals of all others narrow.
+    """
     errors, bins = np.abs(predicted - truth), np.digitize(predicted, _EDGES)
     edges: list[float] = []
     groups: list[FloatArray] = [errors[bins == 0]]
     for index, edge in enumerate(_EDGES, start=1):
         members = errors[bins == index]
-        if min(len(members), len(groups[-1])) < _LEAST_IN_BIN:
+        if edges and min(len(members), len(groups[-1])) < _LEAST_IN_BIN:
             groups[-1] = np.concatenate([groups[-1], members])
         else:
             edges.append(edge)

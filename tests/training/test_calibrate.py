@@ -1,0 +1,32 @@
+"""Intervals: wide where the student errs, whatever it does on the many articles out of scope."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from distilled_filters.training.calibrate import _intervals
+
+
+def test_zeros_out_of_scope_do_not_narrow_the_intervals_in_scope() -> None:
+    """Few articles in scope once joined the bin of zeros, and a score of 6 got an interval of nothing."""
+    predicted = np.array([0.0] * 500 + [5.0] * 20)
+    truth = np.array([0.0] * 500 + [3.0] * 10 + [8.0] * 10)
+    intervals = _intervals(predicted, truth)
+    assert intervals.half_widths[0] == 0.0
+    assert intervals.half_widths[-1] == 3.0
+    assert len(intervals.half_widths) == len(intervals.edges) + 1
+
+
+def test_too_few_articles_promise_nothing() -> None:
+    intervals = _intervals(np.array([0.0] * 50 + [5.0] * 5), np.array([0.0] * 50 + [5.0] * 5))
+    assert intervals.half_widths[-1] == 10.0
+
+
+def test_large_bins_stay_apart() -> None:
+    chance = np.random.default_rng(0)
+    predicted = np.repeat([0.0, 0.3, 2.5], 100)
+    intervals = _intervals(predicted, predicted + np.concatenate([np.zeros(100), chance.uniform(0, 1, 200)]))
+    assert len(intervals.half_widths) > 2
