@@ -113,7 +113,7 @@ def test_a_backbone_needs_a_name_and_a_version(workshop: Workshop, filters: Path
 
 def test_an_unfinished_run_is_told(filters: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"recipe\.json"):
-        export(tmp_path, filters, "tiny/v1", licence="MIT")
+        export([tmp_path], filters, "tiny/v1", licence="MIT")
 
 
 def test_articles_that_cannot_be_read_check_nothing(workshop: Workshop, filters: Path) -> None:
