@@ -142,12 +142,11 @@ class _Plan:
 
 
 def _measure_starts(plan: _Plan, folder: Path, results: Results, say: Callable[[str], None]) -> None:
-    lengths = TOKENS[-1:] if plan.quick else TOKENS
     found: defaultdict[tuple[int, str], list[tuple[float, float]]] = defaultdict(list)
     rounds = max(plan.effort(variant).starts for variant in plan.variants)
     for number in range(rounds):
         say(f"cold starts, round {number + 1} of {rounds}")
-        for tokens, variant in plan.turns(number, lengths):
+        for tokens, variant in plan.turns(number, TOKENS[-1:]):
             if number < plan.effort(variant).starts:
                 with plan.excused(variant):
                     sample = _fresh(plan, folder, variant, tokens)

@@ -87,7 +87,7 @@ class Variant:
 
 
 _OURS: dict[Mode, str] = {"single": "score", "bulk": "score_batch"}
-_MUCH, _LITTLE = Effort(rounds=7, calls=10, bulk=64, starts=5), Effort(rounds=2, calls=5, bulk=16, starts=1)
+_MUCH, _LITTLE = Effort(rounds=5, calls=20, bulk=48, starts=3), Effort(rounds=2, calls=5, bulk=16, starts=1)
 
 VARIANTS = (
     Variant("one", "one filter", _OURS, _MUCH, _LITTLE),
@@ -98,7 +98,7 @@ VARIANTS = (
         key="sentence_transformers",
         label="sentence-transformers, {filters} heads",
         modes={"single": "batch 1", "bulk": "batch 32"},
-        effort=Effort(rounds=7, calls=10, bulk=64, starts=3),
+        effort=Effort(rounds=5, calls=20, bulk=48, starts=2),
         quick=Effort(rounds=2, calls=3, bulk=32, starts=1),
         needs=("torch", "transformers", "sentence-transformers"),
     ),
@@ -106,7 +106,7 @@ VARIANTS = (
         key="decoder",
         label="{filters} decoders of 1B",
         modes={"single": "batch 1", "bulk": "batch 4"},
-        effort=Effort(rounds=3, calls=1, bulk=4, starts=1),
+        effort=Effort(rounds=2, calls=1, bulk=4, starts=1),
         quick=Effort(rounds=1, calls=1, bulk=0, starts=1),
         each_filter=True,
         needs=("torch", "transformers"),

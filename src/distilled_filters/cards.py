@@ -176,6 +176,12 @@ def _quality(metrics: dict[str, Any]) -> str:
                 f"| {_number(measured['average_mae'])} | {_number(measured['medium_average_precision'])} |"
             )
     lines += ["", f"Intervals: {coverage(metrics)}."]
+    if screen := metrics.get("screen"):
+        ended, kept = _number(screen["natural_ended"]), _number(screen["medium_recall"])
+        lines += [
+            "",
+            f"Screen: of articles drawn at natural rates {ended} end early; of those of medium and above {kept} go on.",
+        ]
     return "\n".join(lines)
 
 
@@ -187,7 +193,7 @@ def _limits(metrics: dict[str, Any]) -> str:
         f"- The split holds {real:.0f} real articles of medium and above; figures on so few move a lot.\n"
         "- Positives are rarer in production than in this split, so precision there is lower than here.\n"
         "- Scores are those of a student of one oracle; they carry its blind spots.\n"
-        "- What stands only in the middle of a long article is not read."
+        "- What stands only in the middle of a long article counts by its words, not by what they say together."
     )
 
 
