@@ -120,6 +120,11 @@ class Filter:
         """The checkpoint's head, opened."""
         return self._open().head
 
+    def first_look(self, bag: Bag) -> float | None:
+        """Return how much an article's words speak for its scope; None where they end the matter."""
+        look, below = self.head.first_look(bag), self.weights.screen_below
+        return None if below is not None and look < below else look
+
     def load(self) -> Filter:
         """Open the weights now instead of on first use; return the filter itself.
 
@@ -215,12 +220,6 @@ class Filter:
             )
         return self._student
 
-    def _first_look(self, bag: Bag) -> float | None:
-        """Return the head's first look at an article's words; None where it ends the matter."""
-        look = self._open().head.first_look(bag)
-        below = self.weights.screen_below
-        return None if below is not None and look < below else look
-
     def _judge(self, raw: Sequence[float], stage: str, tokens: TokenUse, identifier: str | None) -> Score:
         student, names = self._open(), self.spec.dimension_names
         decision.check_finite(raw, names)
@@ -259,7 +258,7 @@ def score_together(filters: Sequence[Filter], article: object, *, strict: bool =
     try:
         window = student.preprocessor(Article.parse(article))
         bag = bag_of(window.text)
-        looks = [each._first_look(bag) for each in filters]
+        looks = [each.first_look(bag) for each in filters]
         # Whether a filter ends early is its own affair: its scores must not depend on who asks along.
         embedding = None if looks == [None] * len(looks) else student.backbone.embed(window.ids)
     except RecordError as error:
@@ -273,7 +272,7 @@ def score_together(filters: Sequence[Filter], article: object, *, strict: bool =
             if look is None or embedding is None:
                 raw, stage, tokens = [0.0] * len(each.spec.dimensions), SCREEN, whole
             else:
-                raw, stage, tokens = each._open().head(embedding, look), STUDENT, window.tokens
+                raw, stage, tokens = each.head(embedding, look), STUDENT, window.tokens
             scores.append(each._judge(raw, stage, tokens, record_id(article)))
         except RecordError as error:
             if strict:

@@ -194,6 +194,11 @@ class LensSpec(_Spec):
         )
 
     @property
+    def medium(self) -> float:
+        """The weighted average from which on an article is of the medium tier: where filters are judged."""
+        return next(tier.at_least for tier in self.tiers if tier.name == "medium")
+
+    @property
     def dimension_names(self) -> tuple[str, ...]:
         """The dimensions' names in the head's order."""
         return tuple(dimension.name for dimension in self.dimensions)

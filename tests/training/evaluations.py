@@ -18,7 +18,6 @@ from distilled_filters.training.evaluate.figures import (
     figures,
     judge,
     means,
-    medium_boundary,
 )
 from distilled_filters.training.evaluate.groups import group_figures, pooled_groups, worst_language_ratio
 from distilled_filters.training.evaluate.measure import Evaluation
@@ -66,7 +65,7 @@ def made_up_evaluation(size: int = 60) -> Evaluation:
         reports[name] = {
             "split": "validation",
             "n": size,
-            "medium_at_least": medium_boundary(spec),
+            "medium_at_least": spec.medium,
             "methods": measured,
             "intervals_95": intervals(drawn),
             "leads_95": {

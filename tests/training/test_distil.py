@@ -17,8 +17,14 @@ from tokenizers import Tokenizer  # noqa: E402
 from distilled_filters.errors import SettingError  # noqa: E402
 from distilled_filters.preprocess import Preprocessor  # noqa: E402
 from distilled_filters.training import distil  # noqa: E402
-from distilled_filters.training.data import read_examples, read_lenses, select  # noqa: E402
-from distilled_filters.training.train import Recipe, shared_preprocessing, tokenizer_file, train  # noqa: E402
+from distilled_filters.training.base import tokenizer_file  # noqa: E402
+from distilled_filters.training.data import (  # noqa: E402
+    read_examples,
+    read_lenses,
+    select,
+    shared_preprocessing,
+)
+from distilled_filters.training.train import Recipe, train  # noqa: E402
 from distilled_filters.training.weights import finished_student  # noqa: E402
 from tests.conftest import rows  # noqa: E402
 from tests.training.conftest import Workshop  # noqa: E402

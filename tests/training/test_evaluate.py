@@ -48,7 +48,7 @@ def data(workshop: Workshop, tmp_path: Path) -> Path:
 
 def test_everything_beside_the_student(workshop: Workshop, data: Path, tmp_path: Path) -> None:
     evaluation = evaluate(
-        data, workshop.filters, "validation", base=str(workshop.base), cache=tmp_path / "cache", run=workshop.run,
+        data, workshop.filters, "validation", base=str(workshop.base), cache=tmp_path / "cache", runs=[workshop.run],
         head_only=True, speed=True,
     )  # fmt: skip
     assert evaluation.methods == ("student", "teacher", *BASELINES)
@@ -91,10 +91,10 @@ def test_another_run_is_not_taken_for_the_filters_own(workshop: Workshop, data: 
     tensors = load_file(str(workshop.run / "student.safetensors"))
     name = next(name for name in tensors if name.endswith("layer.1.output.LayerNorm.weight"))
     save_file(tensors | {name: tensors[name].flip(0) * -1}, str(other / "student.safetensors"))
-    with pytest.raises(SettingError, match="is not the run"):
-        evaluate(data, workshop.filters, "validation", run=other)
-    with pytest.raises(SettingError, match=r"no recipe\.json"):
-        evaluate(data, workshop.filters, "validation", run=tmp_path)
+    with pytest.raises(SettingError, match="not what"):
+        evaluate(data, workshop.filters, "validation", runs=[other])
+    with pytest.raises(SettingError, match=r"no training run"):
+        evaluate(data, workshop.filters, "validation", runs=[tmp_path])
 
 
 def test_an_unknown_split_is_named_with_the_known_ones(workshop: Workshop, data: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from safetensors.numpy import load_file as load_numpy
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from distilled_filters.checkpoints import sha256_of
@@ -138,3 +140,29 @@ def test_the_command_prints_one_document_and_exits_with_2_when_refused(
     run = CliRunner().invoke(app, arguments)
     assert run.exit_code == 2
     assert "nothing was written" in run.stderr
+
+
+def test_several_runs_ship_their_mean(workshop: Workshop, filters: Path, tmp_path: Path) -> None:
+    """The other run differs by two in its biases, so the mean differs by one; dimensions by ten times that."""
+    other = tmp_path / "other"
+    shutil.copytree(workshop.run, other)
+    weights = load_file(workshop.run / "student.safetensors")
+    shifted = {name: tensor + (2.0 if name == "head.bias" else 0.0) for name, tensor in weights.items()}
+    save_file(shifted, other / "student.safetensors")
+    export([workshop.run, other], filters, "tiny/v3", licence="MIT", precision="fp32", data=workshop.data)
+    mean = load_numpy(filters / LENSES[0] / "v1" / "head.safetensors")["bias"]
+    export([workshop.run], filters, "tiny/v3", licence="MIT", precision="fp32", data=workshop.data)
+    alone = load_numpy(filters / LENSES[0] / "v1" / "head.safetensors")["bias"]
+    assert mean[0] - alone[0] == pytest.approx(1.0, abs=1e-4)
+    assert (mean - alone)[1:] == pytest.approx([10.0] * 6, abs=1e-3)
+
+
+def test_a_run_for_one_filter_leaves_the_others_alone(workshop: Workshop, filters: Path, tmp_path: Path) -> None:
+    from distilled_filters.training.train import Recipe, train
+
+    recipe = Recipe(base=str(workshop.base), epochs=1, filters=(LENSES[1],), evaluate_every=9, bf16=False)
+    train(recipe, workshop.data, filters, tmp_path / "single")
+    before = (filters / LENSES[0] / "v1" / "filter.toml").read_bytes()
+    export([tmp_path / "single"], filters, "tiny/v4", licence="MIT", data=workshop.data)
+    assert (filters / LENSES[0] / "v1" / "filter.toml").read_bytes() == before
+    assert "tiny/v4" in (filters / LENSES[1] / "v1" / "filter.toml").read_text()

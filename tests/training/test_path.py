@@ -10,6 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from safetensors.numpy import load as load_numpy  # noqa: E402
+
 from distilled_filters.filter import Filter  # noqa: E402
 from distilled_filters.spec import read_filter_spec  # noqa: E402
 from distilled_filters.training.calibrate import calibrate  # noqa: E402
@@ -72,6 +74,11 @@ def test_the_int8_backbone_stays_near_fp32(workshop: Workshop, tmp_path: Path) -
 def test_calibrate_and_evaluate_complete_the_filters(workshop: Workshop) -> None:
     kept = calibrate(workshop.data, workshop.filters)
     assert set(kept) == set(LENSES)
+    heads = [(workshop.filters / lens / "v1" / "head.safetensors").read_bytes() for lens in LENSES]
+    assert load_numpy(heads[0])["lexical"].any(), "no first look was fitted"
+    calibrate(workshop.data, workshop.filters)
+    again = [(workshop.filters / lens / "v1" / "head.safetensors").read_bytes() for lens in LENSES]
+    assert again == heads, "calibrating twice must not blend twice"
     evaluation = evaluate(workshop.data, workshop.filters)
     means, reports = evaluation.means, evaluation.reports
     student, baseline = (means[name]["medium_average_precision"] for name in ("student", "mean_predictor"))
@@ -88,7 +95,7 @@ def test_calibrate_and_evaluate_complete_the_filters(workshop: Workshop) -> None
 
 
 def test_lenses_that_read_differently_cannot_share_an_encoder(workshop: Workshop) -> None:
-    from distilled_filters.training.train import shared_preprocessing
+    from distilled_filters.training.data import shared_preprocessing
 
     first, second = read_lenses(workshop.filters)
     other = second.model_copy(update={"preprocessing": second.preprocessing.model_copy(update={"head_tokens": 64})})

@@ -35,9 +35,14 @@ def command(
     base: Annotated[
         str | None, typer.Option(help="The encoder before fine-tuning, a folder or Hub id: adds heads on it, frozen.")
     ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="The filters' training run: adds int8 against fp32."),
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--run",
+            exists=True,
+            file_okay=False,
+            help="The filters' training run, repeated where they are the mean of several: adds int8 against fp32.",
+        ),
     ] = None,
     head_only: Annotated[bool, typer.Option("--head-only", help="Add head and tail against the head alone.")] = False,
     speed: Annotated[bool, typer.Option("--speed", help="Add articles a second, all filters together.")] = False,
@@ -67,7 +72,7 @@ def command(
     names = [folder.parent.name for folder in newest_folders(filters)]
     bounds = read_gates(declared, names) if declared else {}
     evaluation = evaluate(
-        data, filters, split, base=base, cache=cache, run=run, head_only=head_only, speed=speed
+        data, filters, split, base=base, cache=cache, runs=runs or (), head_only=head_only, speed=speed
     )  # fmt: skip
     outcomes = check(bounds, evaluation)
     if as_json:

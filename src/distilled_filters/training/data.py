@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from distilled_filters.article import Article
-from distilled_filters.errors import DistilledFiltersError, RecordError
+from distilled_filters.errors import DistilledFiltersError, RecordError, SettingError
 from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.registry import newest_folders
 from distilled_filters.scorers.lexical import Bag, bag_of
-from distilled_filters.spec import LensSpec, read_lens_spec
+from distilled_filters.spec import LensSpec, Preprocessing, read_lens_spec
 
 __all__ = [
     "DatasetError",
@@ -35,6 +35,7 @@ __all__ = [
     "read_lenses",
     "read_runs",
     "select",
+    "shared_preprocessing",
     "true_dimensions",
 ]
 
@@ -88,6 +89,18 @@ class Example:
 def read_lenses(filters: Path) -> list[LensSpec]:
     """Read the newest version of every lens under a `filters/` folder, by name."""
     return [read_lens_spec(folder / "filter.toml") for folder in newest_folders(filters)]
+
+
+def shared_preprocessing(lenses: Sequence[LensSpec]) -> Preprocessing:
+    """Return the one preprocessing of all lenses.
+
+    Raises:
+        SettingError: when lenses that are to share an encoder read articles differently.
+    """
+    settings = {lens.preprocessing for lens in lenses}
+    if len(settings) != 1:
+        raise SettingError("lenses that share an encoder must share [preprocessing]; theirs differ")
+    return settings.pop()
 
 
 def read_runs(data: Path) -> dict[str, Runs]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -13,25 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from distilled_filters.errors import DistilledFiltersError, SettingError
 from distilled_filters.files import write_json
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.registry import newest_folders
-from distilled_filters.spec import NAME_PATTERN, LensSpec, Preprocessing, read_backbone_spec
+from distilled_filters.spec import NAME_PATTERN, Preprocessing, read_backbone_spec, read_lens_spec
+from distilled_filters.training.base import tokenizer_file
 from distilled_filters.training.calibrate import write_identity
-from distilled_filters.training.data import read_lenses
-from distilled_filters.training.folder import write_backbone_spec, write_checkpoint
+from distilled_filters.training.data import shared_preprocessing
+from distilled_filters.training.folder import write_backbone_spec, write_checkpoint, write_head
 from distilled_filters.training.graph import Precision, WeightRange, write_graph
 from distilled_filters.training.int8 import write_int8
 from distilled_filters.training.parity import Parity, check_parity
 from distilled_filters.training.references import golden_articles, validation_articles, window_of
 from distilled_filters.training.student import Student
-from distilled_filters.training.train import shared_preprocessing, tokenizer_file
 from distilled_filters.training.vocabulary import TokenChange, compare_tokenizers, count_pieces, prune_tokenizer
+from distilled_filters.training.weights import heads_of, mean_student
 
 __all__ = ["BOUNDS", "MOST_GROWTH", "ExportRefusedError", "Exported", "Pruning", "export"]
 
@@ -92,7 +90,7 @@ def export(
     Calibration starts as the identity; `distillery calibrate` comes next.
 
     Args:
-        runs: Folders that `train` has finished.
+        runs: Folders that `train` has finished; filters that the first has no head for are left alone.
         filters: The `filters/` folder.
         backbone: Its name and version, such as `me5_small/v1`.
         licence: The licence of the base encoder's weights.
@@ -109,8 +107,11 @@ def export(
             `MOST_GROWTH` allow; nothing is written then.
     """
     _check_name(backbone)
-    student, lenses, tokenizer_path, base_name = _read_runs(runs, filters)
-    homes = newest_folders(filters)
+    heads = heads_of(runs[0])
+    homes = [home for home in newest_folders(filters) if heads is None or home.parent.name in heads]
+    lenses = [read_lens_spec(home / "filter.toml") for home in homes]
+    student, base_name = mean_student(runs, lenses)
+    tokenizer_path = tokenizer_file(base_name)
     tokenizer = Tokenizer.from_file(str(tokenizer_path))
     settings = shared_preprocessing(lenses)
     whole = Preprocessor(settings, tokenizer)
@@ -170,26 +171,6 @@ def _check_name(backbone: str) -> None:
         raise SettingError(f"--backbone takes a name and a version such as me5_small/v1, not {backbone!r}")
 
 
-def _read_runs(runs: Sequence[Path], filters: Path) -> tuple[Student, list[LensSpec], Path, str]:
-    """Return the runs' mean student in evaluation mode, its lenses, its tokenizer and its base's name."""
-    recipes, weights = [], []
-    for run in runs:
-        for file in ("recipe.json", "student.safetensors"):
-            if not (run / file).is_file():
-                raise SettingError(f"{run} has no {file}; name a folder that `distillery train` has finished")
-        recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["recipe"]
-        recipes.append((recipe["base"], recipe["layers"]))
-        weights.append(load_file(run / "student.safetensors"))
-    if len(set(recipes)) != 1:
-        raise SettingError(f"runs of different bases or layers have no mean: {recipes}; export one of them")
-    base, layers = recipes[0]
-    lenses = read_lenses(filters)
-    student = Student(base, lenses, layers)
-    mean = {name: sum(each[name] for each in weights) / len(weights) for name in weights[0]}
-    student.load_state_dict(mean)
-    return student.eval(), lenses, tokenizer_file(base), base
-
-
 def _seen(tokenizer: Tokenizer, pruning: Pruning, settings: Preprocessing) -> set[int]:
     """Return the pieces of a corpus, and those that every window holds."""
     counts = count_pieces(tokenizer, pruning.corpus)
@@ -223,15 +204,13 @@ def _write_backbone_spec(
 def _write_head(student: Student, lens: str, home: Path, pieces: int) -> None:
     """Write a head whose first look says nothing yet; `calibrate` fits it."""
     weight, bias = student.plain_head(lens)
-    path = home / "head.safetensors"
     tensors = {
         "weight": weight.contiguous().numpy(),
         "bias": bias.numpy(),
         "lexical": np.zeros(pieces, dtype=np.float16),
         "blend": np.array([0.0, 1.0, 0.0], dtype=np.float32),
     }
-    save_file(tensors, path)
-    path.chmod(0o644)  # safetensors makes files that only their owner can read
+    write_head(home, tensors)
 
 
 def _refuse_growth(languages: Mapping[str, TokenChange]) -> None:

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
 
 from distilled_filters.filter import Filter
 from distilled_filters.spec import LensSpec
 from distilled_filters.training.data import Example, true_dimensions
+from distilled_filters.training.folder import write_head
 from distilled_filters.training.lexical import cross_fitted_looks, fit_lexical, looks_of
 from distilled_filters.training.predict import medium_and_above
 
@@ -77,9 +79,10 @@ def fit_first_looks(
     logits = np.stack([_scope_logits(path, embeddings) for path in paths], axis=1)
     fitting_scopes = np.array([[example.labels[each.name].scope for each in filters] for example in fitting])
     strength, slope, shift = _blend(logits, looks, fitting_scopes)
-    for k, path in enumerate(paths):
+    for k, each in enumerate(filters):
         blend = np.array([strength, slope, shift + strength * centres[k]], dtype=np.float32)
-        _rewrite(path, {"lexical": lexical[:, k].astype(np.float16), "blend": blend})
+        fitted: dict[str, npt.NDArray[Any]] = {"lexical": lexical[:, k].astype(np.float16), "blend": blend}
+        write_head(each.folder, load_file(paths[k]) | fitted)
     crossed = cross_fitted_looks(bags, scopes, [example.cluster for example in training], vocabulary)
     held_out = [*fitting, *unseen]
     seen_looks = looks_of([example.bag for example in held_out], lexical)
@@ -123,8 +126,3 @@ def _screen(
     natural = np.array([example.stratum == "natural" for example in unseen])
     ended = float((looks[natural] < below).mean()) if natural.any() else 0.0
     return Screen(below if recall >= _LEAST_RECALL else None, recall, len(positives), ended)
-
-
-def _rewrite(path: Path, tensors: dict[str, npt.NDArray[np.generic]]) -> None:
-    save_file({**load_file(path), **tensors}, path)
-    path.chmod(0o644)  # safetensors makes files that only their owner can read

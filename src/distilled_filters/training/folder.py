@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import tomlkit
+from safetensors.numpy import save
 
 from distilled_filters.checkpoints import sha256_of
-from distilled_filters.files import write_text
+from distilled_filters.files import write_bytes, write_text
 from distilled_filters.spec import FileRef, read_backbone_spec, read_filter_spec
 
-__all__ = ["file_ref", "write_backbone_spec", "write_checkpoint"]
+__all__ = ["file_ref", "write_backbone_spec", "write_checkpoint", "write_head"]
 
 
 def file_ref(path: Path) -> FileRef:
@@ -29,6 +31,11 @@ def write_backbone_spec(folder: Path, fields: Mapping[str, Any]) -> None:
         document.add(key, tomlkit.item(file_ref(folder / name).model_dump()))
     write_text(folder / "backbone.toml", tomlkit.dumps(document))
     read_backbone_spec(folder / "backbone.toml")
+
+
+def write_head(folder: Path, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write a filter's `head.safetensors`, atomically."""
+    write_bytes(folder / "head.safetensors", save(dict(tensors)))
 
 
 def write_checkpoint(folder: Path, name: str, fields: Mapping[str, Any]) -> None:

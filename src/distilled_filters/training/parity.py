@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.scorers.lexical import bag_of
 from distilled_filters.spec import LensSpec
 from distilled_filters.threads import thread_count
+from distilled_filters.training.machine import machine
 from distilled_filters.training.predict import averages, embed, open_filters, raw_scores
 from distilled_filters.training.references import Reference, window_of
 from distilled_filters.training.student import SCALE, Student
@@ -96,7 +96,7 @@ def check_parity(student: Student, whole: Preprocessor, filters: Path, reference
         mean_cosine=round(float(cosines.mean()), 5),
         articles_per_second=round(len(windows) / seconds, 1),
         threads=thread_count(),
-        machine=_machine(),
+        machine=machine(),
     )
 
 
@@ -131,13 +131,3 @@ def _tiers_changed(exact: FloatArray, shipped: FloatArray, lens: LensSpec) -> in
 
 def _change(moves: FloatArray, tiers: int) -> Change:
     return Change(mean=round(float(moves.mean()), 5), largest=round(float(moves.max()), 4), tiers=tiers)
-
-
-def _machine() -> str:
-    """Name the processor and its architecture, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or 'unknown'}, {platform.machine()}"

@@ -50,11 +50,11 @@ def embed(backbone: Backbone, windows: Sequence[Window], label: str) -> Embeddin
 
 def raw_scores(each: Filter, embeddings: Embeddings, bags: Sequence[Bag]) -> FloatArray:
     """Return a filter's uncalibrated dimensions (n, d), 0-10; zeros where its screen ends early."""
-    head, below = each.head, each.weights.screen_below
-    looks = [head.first_look(bag) for bag in bags]
+    nothing = [0.0] * len(each.spec.dimensions)
+    looks = [each.first_look(bag) for bag in bags]
     return np.array(
         [
-            [0.0] * len(each.spec.dimensions) if below is not None and look < below else head(embedding, look)
+            nothing if look is None else each.head(embedding, look)
             for embedding, look in zip(embeddings, looks, strict=True)
         ]
     )
@@ -68,7 +68,7 @@ def averages(dimensions: FloatArray, spec: LensSpec) -> FloatArray:
 
 def medium_and_above(dimensions: FloatArray, spec: LensSpec) -> npt.NDArray[np.bool_]:
     """Tell (n,) which articles with these dimensions (n, d) are of the medium tier or above."""
-    return averages(dimensions, spec) >= next(tier.at_least for tier in spec.tiers if tier.name == "medium")
+    return averages(dimensions, spec) >= spec.medium
 
 
 def read_unlabelled(path: Path, preprocessor: Preprocessor) -> Iterator[Window]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors.torch import save
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -22,9 +21,10 @@ from distilled_filters.files import write_bytes
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.spec import LensSpec
 from distilled_filters.training import record
+from distilled_filters.training.base import tokenizer_file
 from distilled_filters.training.batches import Rows, collate, label_rows
 from distilled_filters.training.curves import draw_curves, write_curves
-from distilled_filters.training.data import Example, read_examples, read_lenses, select
+from distilled_filters.training.data import Example, read_examples, read_lenses, select, shared_preprocessing
 from distilled_filters.training.distil import kept_answers
 from distilled_filters.training.predict import read_unlabelled
 from distilled_filters.training.recipe import Recipe, nearest
@@ -32,7 +32,7 @@ from distilled_filters.training.student import Student
 from distilled_filters.training.trainer import StudentTrainer, device, is_needle
 from distilled_filters.training.weights import finished_student, take_up
 
-__all__ = ["Recipe", "shared_preprocessing", "tokenizer_file", "train"]
+__all__ = ["Recipe", "train"]
 
 
 def train(recipe: Recipe, data: Path, filters: Path, output: Path) -> Path:
@@ -186,43 +186,3 @@ def _check_layers(recipe: Recipe) -> None:
         there = AutoConfig.from_pretrained(recipe.base).num_hidden_layers
         if recipe.layers > there:
             raise SettingError(f"{recipe.base} has {there} layers; {recipe.layers} cannot be kept of them")
-
-
-def shared_preprocessing(lenses: Sequence[LensSpec]) -> Any:
-    """Return the one preprocessing of all lenses.
-
-    Raises:
-        ValueError: when lenses that are to share an encoder read articles differently.
-    """
-    settings = {lens.preprocessing for lens in lenses}
-    if len(settings) != 1:
-        raise SettingError("lenses that share an encoder must share [preprocessing]; theirs differ")
-    return settings.pop()
-
-
-def tokenizer_file(base: str) -> Path:
-    """Return the `tokenizer.json` of a base encoder, a folder or a Hub id.
-
-    Raises:
-        SettingError: when there is neither, or the folder has no tokenizer.
-    """
-    folder = Path(base)
-    if folder.is_dir():
-        path = folder / "tokenizer.json"
-        if not path.is_file():
-            raise SettingError(
-                f"the base encoder {base} has no tokenizer.json; write one there with "
-                f"transformers.AutoTokenizer.from_pretrained(ID).save_pretrained({base!r})"
-            )
-        return path
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(base, "tokenizer.json"))
-    except HFValidationError as error:
-        raise SettingError(f"no base encoder {base!r}: there is no such folder, and it is no Hub id") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise SettingError(
-            f"no base encoder {base!r}: there is no such folder, and the Hub gave no tokenizer.json for such an id "
-            f"({type(error).__name__}). Check the spelling and the network, or give a folder"
-        ) from error

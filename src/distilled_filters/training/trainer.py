@@ -186,16 +186,12 @@ class _Curves(TrainerCallback):
 
 def is_needle(example: Example, lenses: Sequence[LensSpec]) -> bool:
     """Tell whether an article reaches the medium tier in any lens."""
-    return any(_average(example.labels[lens.name].dimensions, lens) >= _medium(lens) for lens in lenses)
+    return any(_average(example.labels[lens.name].dimensions, lens) >= lens.medium for lens in lenses)
 
 
 def _average(dimensions: Any, lens: LensSpec) -> Any:
     """Return ungated weighted averages of dimensions (..., d)."""
     return dimensions @ np.array([dimension.weight for dimension in lens.dimensions])
-
-
-def _medium(lens: LensSpec) -> float:
-    return next(tier.at_least for tier in lens.tiers if tier.name == "medium")
 
 
 def ranking(prediction: EvalPrediction, student: Student, lenses: Sequence[LensSpec]) -> dict[str, float]:
@@ -210,7 +206,7 @@ def ranking(prediction: EvalPrediction, student: Student, lenses: Sequence[LensS
         scope = 1 / (1 + np.exp(-logits[:, rows.start]))
         average = scope * _average(np.clip(logits[:, rows.start + 1 : rows.stop] * SCALE, 0, SCALE), lens)
         in_scope = labels[:, rows.start] >= 0.5
-        needles = _average(labels[:, rows.start + 1 : rows.stop], lens) >= _medium(lens)
+        needles = _average(labels[:, rows.start + 1 : rows.stop], lens) >= lens.medium
         scope_precision += [average_precision_score(in_scope, scope)] if in_scope.any() else []
         medium_precision += [average_precision_score(needles, average)] if needles.any() else []
     scope_ap = float(np.mean(scope_precision)) if scope_precision else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from distilled_filters.spec import LensSpec
 from distilled_filters.training.record import Run, read_run
 from distilled_filters.training.student import Student
 
-__all__ = ["finished_student", "take_up"]
+__all__ = ["finished_student", "heads_of", "mean_student", "take_up"]
 
 _HEAD = ("head.weight", "head.bias")
 _LAYER = "encoder.encoder.layer."
@@ -30,6 +31,27 @@ def finished_student(folder: Path, lenses: Sequence[LensSpec]) -> Student:
     _load(student, run, _weights(run, lenses))
     student.eval()
     return student
+
+
+def mean_student(folders: Sequence[Path], lenses: Sequence[LensSpec]) -> tuple[Student, str]:
+    """Return the student whose weights are the mean of finished runs', ready to answer, and its base's name.
+
+    Raises:
+        SettingError: when runs have other bases, layers or heads than each other.
+    """
+    students = [finished_student(folder, lenses) for folder in folders]
+    kinds = {(run.recipe["base"], run.recipe["layers"]) for run in map(read_run, folders)}
+    if len(kinds) != 1:
+        raise SettingError(f"runs of different bases or layers have no mean: {sorted(kinds, key=str)}; export one")
+    states = [student.state_dict() for student in students]
+    students[0].load_state_dict({name: torch.stack([s[name] for s in states]).mean(dim=0) for name in states[0]})
+    return students[0], kinds.pop()[0]
+
+
+def heads_of(folder: Path) -> set[str] | None:
+    """Return the lenses a finished run has heads for; None in runs that are older than that record."""
+    lenses = read_run(folder).lenses
+    return None if lenses is None else set(lenses)
 
 
 def take_up(student: Student, folder: Path, lenses: Sequence[LensSpec]) -> bool:

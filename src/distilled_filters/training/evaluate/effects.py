@@ -28,19 +28,19 @@ _LEAST_COSINE = 0.9
 
 
 def against_fp32(
-    run: Path, filters: Path, backbone: Backbone, examples: Sequence[Example], shipped: Embeddings
+    runs: Sequence[Path], filters: Path, backbone: Backbone, examples: Sequence[Example], shipped: Embeddings
 ) -> Embeddings:
     """Return the fp32 student's embeddings of the articles that the shipped backbone has embedded.
 
     Raises:
-        SettingError: when the shipped backbone was not made from this run.
+        SettingError: when the shipped backbone was not made from these runs.
     """
-    exact = embed(exact_student(run, filters, backbone.spec), [example.window for example in examples], "fp32")
+    exact = embed(exact_student(runs, filters, backbone.spec), [example.window for example in examples], "fp32")
     norms = np.linalg.norm(exact, axis=1) * np.linalg.norm(shipped, axis=1)
     cosine = float(np.median((exact * shipped).sum(axis=1) / norms)) if exact.shape == shipped.shape else 0.0
     if cosine < _LEAST_COSINE:
         raise SettingError(
-            f"{run} is not the run that {backbone.spec.name}/v{backbone.spec.version} was released from: "
+            f"{', '.join(map(str, runs))}: not what {backbone.spec.name}/v{backbone.spec.version} was released from: "
             f"the median cosine of their embeddings is {cosine:.2f}"
         )
     return exact

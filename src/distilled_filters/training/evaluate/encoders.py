@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from safetensors.torch import load_model
 from transformers import BertModel
 
-from distilled_filters.errors import SettingError
 from distilled_filters.scorers.onnx import Backbone
 from distilled_filters.spec import BackboneSpec
+from distilled_filters.training.base import tokenizer_file
 from distilled_filters.training.data import read_lenses
 from distilled_filters.training.graph import export_fp32
-from distilled_filters.training.student import Student
-from distilled_filters.training.train import tokenizer_file
+from distilled_filters.training.weights import mean_student
 
 __all__ = ["exact_student", "open_encoder"]
 
@@ -31,15 +28,11 @@ def open_encoder(
         return Backbone(spec, model, tokenizer)
 
 
-def exact_student(run: Path, filters: Path, spec: BackboneSpec) -> Backbone:
-    """Return the encoder of a finished training run in fp32.
+def exact_student(runs: Sequence[Path], filters: Path, spec: BackboneSpec) -> Backbone:
+    """Return the encoder of a finished training run, or of the mean of several, in fp32.
 
     Raises:
-        SettingError: when the folder holds no finished run.
+        SettingError: when a folder holds no finished run.
     """
-    if not (run / "recipe.json").is_file():
-        raise SettingError(f"{run} holds no recipe.json; --run takes a folder that `distillery train` has finished")
-    recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["recipe"]
-    student = Student(recipe["base"], read_lenses(filters), recipe["layers"])
-    load_model(student, str(run / "student.safetensors"))
-    return open_encoder(student.eval().encoder, tokenizer_file(recipe["base"]), spec, export_fp32)
+    student, base = mean_student(runs, read_lenses(filters))
+    return open_encoder(student.encoder, tokenizer_file(base), spec, export_fp32)

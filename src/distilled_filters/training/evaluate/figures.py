@@ -29,14 +29,12 @@ __all__ = [
     "judge",
     "lower_is_better",
     "means",
-    "medium_boundary",
 ]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Figures = dict[str, float | None]
 
-_WORKING_TIER = "medium"
 _TOP = 50
 _CURVE_EDGES = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.0)
 
@@ -67,11 +65,6 @@ def judge(dimensions: FloatArray, spec: LensSpec, scope_ranking: FloatArray | No
     return Judged(dimensions, averages(dimensions, spec), ranking)
 
 
-def medium_boundary(spec: LensSpec) -> float:
-    """Return the weighted average from which on an article is of the medium tier."""
-    return next(tier.at_least for tier in spec.tiers if tier.name == _WORKING_TIER)
-
-
 @dataclass(frozen=True)
 class _Case:
     """A method beside the oracle on the same articles."""
@@ -86,12 +79,12 @@ class _Case:
 
     @cached_property
     def positive(self) -> BoolArray:
-        members: BoolArray = self.truth.averages >= medium_boundary(self.spec)
+        members: BoolArray = self.truth.averages >= self.spec.medium
         return members
 
     @cached_property
     def found(self) -> BoolArray:
-        members: BoolArray = self.method.averages >= medium_boundary(self.spec)
+        members: BoolArray = self.method.averages >= self.spec.medium
         return members
 
     @cached_property

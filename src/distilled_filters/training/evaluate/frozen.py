@@ -17,13 +17,13 @@ from transformers import AutoModel
 
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.spec import BackboneSpec, LensSpec
+from distilled_filters.training.base import tokenizer_file
 from distilled_filters.training.data import Example, true_dimensions
 from distilled_filters.training.evaluate.baselines import as_article
 from distilled_filters.training.evaluate.encoders import open_encoder
 from distilled_filters.training.evaluate.figures import Judged, judge
 from distilled_filters.training.graph import export_fp32
 from distilled_filters.training.predict import embed
-from distilled_filters.training.train import tokenizer_file
 
 __all__ = ["FrozenEncoder", "frozen_head"]
 

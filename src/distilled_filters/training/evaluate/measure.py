@@ -30,7 +30,6 @@ from distilled_filters.training.evaluate.figures import (
     figures,
     judge,
     means,
-    medium_boundary,
 )
 from distilled_filters.training.evaluate.frozen import FrozenEncoder, frozen_head
 from distilled_filters.training.evaluate.groups import (
@@ -117,7 +116,7 @@ def evaluate(
     *,
     base: str | None = None,
     cache: Path | None = None,
-    run: Path | None = None,
+    runs: Sequence[Path] = (),
     head_only: bool = False,
     speed: bool = False,
 ) -> Evaluation:
@@ -129,12 +128,12 @@ def evaluate(
         split: Choose on validation, report test once.
         base: The encoder before fine-tuning, a Hub id or a folder, for the frozen-encoder head; None leaves it out.
         cache: Where the base encoder's embeddings are kept; `cache_folder()` by default.
-        run: The training run the filters were released from, to hold int8 against fp32.
+        runs: The training runs the filters were exported from, to hold int8 against fp32.
         head_only: Also read articles without their tails, and say what that changes.
         speed: Also time all filters together.
 
     Raises:
-        SettingError: when the split holds no article, or `run` is not the filters' own.
+        SettingError: when the split holds no article, or `runs` are not the filters' own.
     """
     found, backbone, preprocessor = open_filters(filters)
     specs = [each.spec for each in found]
@@ -152,14 +151,14 @@ def evaluate(
     _add(answers, "tfidf_ridge", tfidf_ridge(training, judged, specs))
     _add(answers, "mean_predictor", {spec.name: mean_predictor(training, judged, spec) for spec in specs})
     changed = {}
-    if run:
-        changed["fp32"] = against_fp32(run, filters, backbone, judged, embeddings)
+    if runs:
+        changed["fp32"] = against_fp32(runs, filters, backbone, judged, embeddings)
     if head_only:
         changed["head_only"] = against_head_only(backbone, specs[0].preprocessing, judged)
 
     truths = {spec.name: judge(true_dimensions(judged, spec), spec) for spec in specs}
-    runs = read_runs(data)
-    readings = {spec.name: both for spec in specs if (both := teacher(runs.values(), spec))}
+    readings_of = read_runs(data)
+    readings = {spec.name: both for spec in specs if (both := teacher(readings_of.values(), spec))}
     groups, counts = split_into_groups(judged), resample([example.cluster for example in judged])
     reports = {
         each.name: {"split": split}
@@ -220,7 +219,7 @@ def _report(
     drawn = redrawn(student, truth, spec, counts, HEADLINES)
     return {
         "n": len(truth.averages),
-        "medium_at_least": medium_boundary(spec),
+        "medium_at_least": spec.medium,
         "head_sha256": each.weights.head.sha256,
         "backbone_sha256": each.weights.backbone_sha256,
         "methods": measured,
@@ -244,8 +243,8 @@ def _screened(each: Filter, truth: Judged, examples: Sequence[Example]) -> dict[
     below = each.weights.screen_below
     if below is None:
         return None
-    ended = np.array([each.head.first_look(example.bag) < below for example in examples])
-    positive = truth.averages >= medium_boundary(each.spec)
+    ended = np.array([each.first_look(example.bag) is None for example in examples])
+    positive = truth.averages >= each.spec.medium
     natural = np.array([example.stratum == "natural" for example in examples])
     return {
         "below": below,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from distilled_filters.filter import Filter
@@ -14,6 +12,7 @@ from distilled_filters.panel import Panel
 from distilled_filters.threads import thread_count
 from distilled_filters.training.data import Example
 from distilled_filters.training.evaluate.baselines import as_article
+from distilled_filters.training.machine import machine
 
 __all__ = ["measure_speed"]
 
@@ -34,7 +33,7 @@ def measure_speed(filters: Sequence[Filter], examples: Sequence[Example]) -> dic
     panel.score_batch([as_article(example) for example in real[:_WARM_UP]])
     return {
         "threads": threads,
-        "machine": _machine(),
+        "machine": machine(),
         "load_before": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "rows": [
             _row(panel, label, part)
@@ -58,12 +57,3 @@ def _row(panel: Panel, label: str, examples: Sequence[Example]) -> dict[str, Any
         "seconds": seconds,
         "articles_per_second": len(articles) / seconds,
     }
-
-
-def _machine() -> str:
-    cpu = platform.processor()
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        lines = information.read_text(encoding="utf-8", errors="replace").splitlines()
-        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
-    return f"{cpu or platform.machine()}, {os.cpu_count()} processors, {platform.system()} {platform.machine()}"

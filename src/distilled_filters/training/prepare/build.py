@@ -171,7 +171,7 @@ def _preprocessors(lenses: Iterable[LensSpec], filters: Path, base: str | None) 
 def _tokenizer_file(filters: Path, base: str | None) -> Path:
     if base is not None:
         # Beside torch, which only training needs.
-        from distilled_filters.training.train import tokenizer_file
+        from distilled_filters.training.base import tokenizer_file
 
         return tokenizer_file(base)
     for folder in newest_folders(filters):
