@@ -77,7 +77,8 @@ class _Library:
 
     def __call__(self, texts: Sequence[Text]) -> FloatArray:
         rows = self._panel.score_batch(texts)
-        return np.array([[_average(row.get(name)) for name in self._lenses] for row in rows])
+        averages = [[_average(row.get(name)) for name in self._lenses] for row in rows]
+        return np.array(averages).reshape(len(texts), len(self._lenses))
 
 
 def _average(score: Any) -> float:
@@ -89,17 +90,15 @@ class _Processes:
     """All filters in one process a core, each with one thread."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
-        self._count = settings["threads"]
+        self._count, self._lenses = settings["threads"], len(settings["lenses"])
         alone = Settings({**settings, "threads": 1})
         self._pool = ProcessPoolExecutor(self._count, initializer=_start, initargs=(alone, folder))
         list(self._pool.map(_share, [[Text(title="", content="warm up")]] * self._count))
 
     def __call__(self, texts: Sequence[Text]) -> FloatArray:
         shares = [texts[start :: self._count] for start in range(self._count)]
-        scores = np.zeros((len(texts), 0))
+        scores = np.zeros((len(texts), self._lenses))
         for start, part in enumerate(self._pool.map(_share, shares)):
-            if not scores.size:
-                scores = np.zeros((len(texts), part.shape[1]))
             scores[start :: self._count] = part
         return scores
 

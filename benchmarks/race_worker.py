@@ -40,11 +40,12 @@ def _serve(folder: Path, key: str, settings: Settings, channel: Any) -> None:
 
     texts = json.loads((folder / "articles.json").read_text("utf-8"))
     racer = next(each for each in CONTESTANTS if each.key == key).make(settings, folder)
-    # Its first answer says that it is ready.
     racer(texts[:1])
-    print(json.dumps({"ready": True}), file=channel)
     for line in sys.stdin:
         request = json.loads(line)
+        if not request:
+            print(json.dumps({"ready": True}), file=channel)
+            continue
         part = texts[request["start"] : request["stop"]]
         started = perf_counter()
         scores = racer(part)
