@@ -83,7 +83,7 @@ class Ask:
 
 
 class ScriptedOracle:
-    """`answer` makes the JSON of a good answer; `fault` says what goes wrong with a request, None where nothing does."""
+    """`answer` makes the JSON of a good answer; `fault` says what goes wrong with a request, or None."""
 
     def __init__(
         self,

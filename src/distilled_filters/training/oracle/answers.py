@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -21,8 +22,12 @@ _REFUSALS = frozenset({"content_filter", "refusal", "safety", "prohibited_conten
 _SHOWN = 300
 
 
+@functools.cache
 def json_schema(schema: type[BaseModel]) -> dict[str, Any]:
-    """Return a model's JSON Schema as strict structured output wants it: closed objects, every field required."""
+    """Return a model's JSON Schema as strict structured output wants it: closed objects, all fields required.
+
+    It is shared between calls: read only.
+    """
     document = schema.model_json_schema()
     for part in (document, *document.get("$defs", {}).values()):
         if part.get("type") == "object":

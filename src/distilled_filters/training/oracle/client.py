@@ -127,6 +127,7 @@ class Oracle:
             timeout=endpoint.timeout,
         )
         self._under_way = 0
+        self._asking: dict[str, asyncio.Event] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -181,6 +182,10 @@ class Oracle:
             else:
                 return Reply(parsed, event["response"], usage, cost, number)
         raise AssertionError("two turns end in a reply or an error")
+
+    def is_begun(self, question: Question[M]) -> bool:
+        """Tell whether the first turn of a question is in the journal."""
+        return self._first_turn(question).call in self.calls
 
     def is_asked(self, question: Question[M]) -> bool:
         """Tell whether a question is in the journal with all its turns, answered well or not."""
@@ -281,6 +286,17 @@ class Oracle:
         return body
 
     async def _call(self, turn: _Turn, question: Question[M]) -> None:
+        """Bring a turn's reply into the journal; where the same one is under way, wait for that."""
+        if (under_way := self._asking.get(turn.call)) is not None:
+            await under_way.wait()
+            return
+        self._asking[turn.call] = asyncio.Event()
+        try:
+            await self._persist(turn, question)
+        finally:
+            self._asking.pop(turn.call).set()
+
+    async def _persist(self, turn: _Turn, question: Question[M]) -> None:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(TransientError),
             stop=stop_after_attempt(self.endpoint.attempts),
