@@ -1,6 +1,6 @@
 """The journal of calls: what was sent, what came back, what it cost, so that no call is ever paid twice.
 
-One line an event, on disk before anything is counted. An attempt is written down before it
+One line an event, written before anything is counted. An attempt is written down before it
 is sent; one that has no ending, after a kill or a time-out, is *in doubt*: it may have been paid.
 """
 
@@ -150,7 +150,9 @@ class Calls:
             # What is missing would make this line part of the next one.
             os.ftruncate(self._descriptor, self._end)
             raise OSError(f"{self.path}: the disk took {written} of {len(line)} bytes; make room and run again")
-        os.fsync(self._descriptor)
+        if event["event"] == "reply":
+            # What was paid for must outlive a power cut too; a kill alone takes nothing that was written.
+            os.fsync(self._descriptor)
         self._note(event, self._end, len(line))
         self._end += len(line)
 

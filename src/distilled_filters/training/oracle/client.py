@@ -231,6 +231,9 @@ class Oracle:
     ) -> _Turn:
         said = text_of(response)
         mend = f"Your answer cannot be used: {error}. Answer again, with one JSON object of the asked form only."
+        if error.problem in {Problem.NOT_JSON, Problem.WRONG_SCHEMA}:
+            # Some servers take `response_format` and do nothing with it.
+            mend += f" Its JSON Schema:\n{json.dumps(json_schema(question.schema), ensure_ascii=False)}"
         answered = [{"role": "assistant", "content": said}] if said else []
         return self._turn([*turn.messages, *answered, {"role": "user", "content": mend}], question)
 

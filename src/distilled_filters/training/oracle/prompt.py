@@ -12,13 +12,13 @@ from typing import Any
 from pydantic import BaseModel, Field, create_model
 
 from distilled_filters.article import Article
-from distilled_filters.errors import SpecError
 from distilled_filters.preprocess import readable
-from distilled_filters.spec import LensSpec, read_lens_spec
+from distilled_filters.spec import LensSpec
 from distilled_filters.training.oracle.client import Question
 from distilled_filters.training.oracle.quotes import missing_quotes
+from distilled_filters.training.oracle.templates import read_template
 
-__all__ = ["Judgement", "Prompt", "Shown", "answer_model", "judgement_of", "prompt_problems", "read_prompt"]
+__all__ = ["Judgement", "Prompt", "Shown", "answer_model", "judgement_of", "read_prompt"]
 
 _PLACEHOLDER = re.compile(r"\{(title|content)\}")
 # The lowest range of every scale says that there is nothing; from above it on an answer needs a quote.
@@ -111,38 +111,12 @@ class Prompt:
 
 
 def read_prompt(folder: Path) -> Prompt:
-    """Read `filter.toml` and `prompt.md` of a filter's folder, and check that they belong together.
+    """Read the prompt of a filter's folder.
 
     Raises:
-        SpecError: naming what does not fit, and the mend.
+        SpecError: naming what does not fit between spec and prompt, and the mend.
     """
-    lens = read_lens_spec(folder / "filter.toml")
-    path = folder / "prompt.md"
-    try:
-        content = path.read_bytes()
-        template = content.decode("utf-8")
-    except FileNotFoundError as error:
-        raise SpecError(f"{path}: no such file; it is what the oracle is asked") from error
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: not UTF-8: {error}") from error
-    if problems := prompt_problems(template, lens):
-        raise SpecError(f"{path}: {'; '.join(problems)}")
-    if (found := hashlib.sha256(content).hexdigest()) != lens.prompt_sha256:
-        raise SpecError(
-            f"{path} has SHA-256 {found}, the spec says {lens.prompt_sha256[:12]}...: the prompt has changed. "
-            f"Before the first labels: distillery new-filter {lens.name} --seal; afterwards a changed prompt is a new "
-            "MAJOR version in a folder of its own"
-        )
-    return Prompt(lens, template)
-
-
-def prompt_problems(template: str, lens: LensSpec) -> list[str]:
-    """Return what a prompt lacks for its lens."""
-    problems = [f"it has no {{{name}}}" for name in ("title", "content") if f"{{{name}}}" not in template]
-    problems += [
-        f"it does not ask about the dimension {name!r}" for name in lens.dimension_names if name not in template
-    ]
-    return problems
+    return Prompt(*read_template(folder))
 
 
 @functools.cache
