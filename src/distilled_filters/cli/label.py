@@ -154,7 +154,8 @@ def command(
         _show(report, output)
     if report["stopped"]:
         fail(report["stopped"]["message"])
-    if report["refused"] or any(each["failed"] for each in report["oracles"].values()):
+    asked = [*report["oracles"].values(), *filter(None, [report["adjudication"]])]
+    if report["refused"] or any(each["failed"] for each in asked):
         raise typer.Exit(FINDINGS)
 
 
