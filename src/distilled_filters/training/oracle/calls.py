@@ -140,6 +140,11 @@ class Calls:
         names = self._spending if model is None else [model]
         return sum((self._spending.get(name, Spending()) for name in names), Spending())
 
+    @property
+    def models(self) -> list[str]:
+        """The models that were asked, by name."""
+        return sorted(self._spending)
+
     def last_day(self, model: str) -> list[float]:
         """Return when calls to a model were sent in the last 24 hours, in seconds since the epoch, oldest first."""
         recent = [at for at in self._sent_at.get(model, ()) if at > time.time() - _DAY]

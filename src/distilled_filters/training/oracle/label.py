@@ -237,7 +237,6 @@ class Labelling:
 
     def _report(self, stopped: OracleStoppedError | None, settled: dict[str, Any] | None) -> dict[str, Any]:
         folder, lens = self._folder, self.lens
-        models = sorted({row["oracle"] for row in (*folder.readings.values(), *folder.failed.values())})
         now = self._calls.spending()
         labels = folder.labels()
         return {
@@ -248,7 +247,7 @@ class Labelling:
             "labelled_articles": len({row["id"] for row in labels}),
             "labels": len(labels),
             "refused": dict(Counter(row.reason for row in self._refused)),
-            "oracles": {model: self._oracle_report(model) for model in models},
+            "oracles": {model: self._oracle_report(model) for model in self._calls.models},
             "adjudicated": len(folder.adjudicated),
             "adjudication": settled,
             "agreement": agreement(folder.readings.values(), lens),
