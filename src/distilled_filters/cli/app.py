@@ -47,6 +47,7 @@ COMMANDS = (
     _Command("prefetch", _INSPECT, "Download what filters need to score offline."),
     _Command("doctor", _INSPECT, "Check this installation, and say how to mend it."),
     _Command("prepare", _TRAIN, "Check labelled articles, find copies, make splits."),
+    _Command("readiness", _TRAIN, "Say whether labelled articles are worth training on."),
     _Command("train", _TRAIN, "Train the student on the oracle's labels."),
     _Command("runs", _TRAIN, "Compare finished training runs."),
     _Command("export", _TRAIN, "Write filter folders from a training run."),
