@@ -73,6 +73,14 @@ def test_the_questionnaire_asks_again_after_nonsense_and_keeps_answers(readiness
     assert QUESTIONS["owner"] in again.stderr
 
 
+def test_leaving_the_questionnaire_keeps_what_was_said_and_exits_2(readiness: Readiness, tmp_path: Path) -> None:
+    path = tmp_path / "answers.toml"
+    done = readiness("--questionnaire", "--answers", str(path), typed="latency\n")
+    assert done.exit_code == 2
+    assert "has the answers so far" in done.stderr.replace("\n", " ")
+    assert 'need = "latency"' in path.read_text(encoding="utf-8")
+
+
 def test_a_masked_copy_is_written(readiness: Readiness, tmp_path: Path) -> None:
     done = readiness("--mask", str(tmp_path / "masked.jsonl"))
     assert f"written: {tmp_path / 'masked.jsonl'}" in done.stderr.replace("\n", "")

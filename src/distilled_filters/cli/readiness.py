@@ -94,24 +94,32 @@ def command(
 
 
 def _answers(path: Path | None, *, ask: bool) -> Answers:
-    """Read answers, and ask a person for the others if told to."""
+    """Read answers, and ask a person for the others if told to.
+
+    Raises:
+        SettingError: when the file is wrong, or nobody answers to the end.
+    """
+    from distilled_filters.errors import SettingError
     from distilled_filters.training.readiness.answers import Answers, read_answers, write_answers
 
     given = read_answers(path) if path and (path.exists() or not ask) else Answers()
     if not ask:
         return given
-    given = Answers.model_validate(_asked(given.model_dump(mode="json", exclude_none=True)))
-    if path:
-        write_answers(path, given)
+    known = given.model_dump(mode="json", exclude_none=True)
+    try:
+        _ask(known)
+    except typer.Abort:
+        kept = f"; {path} has the answers so far" if path else ""
+        raise SettingError(f"the questionnaire was left before its end{kept}") from None
+    finally:
+        given = Answers.model_validate(known)
+        if path:
+            write_answers(path, given)
     return given
 
 
-def _asked(known: dict[str, Any]) -> dict[str, Any]:
-    """Put the open questions on the terminal; an empty answer leaves one open.
-
-    Raises:
-        DistilledFiltersError: where nobody sits at the terminal.
-    """
+def _ask(known: dict[str, Any]) -> None:
+    """Put the open questions on the terminal and add what is answered; an empty line leaves one open."""
     from pydantic import ValidationError
 
     from distilled_filters.spec import problems_of
@@ -131,7 +139,6 @@ def _asked(known: dict[str, Any]) -> dict[str, Any]:
             else:
                 known[key] = text
                 break
-    return known
 
 
 def _show(console: Console, assessment: Assessment) -> None:

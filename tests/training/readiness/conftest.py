@@ -63,7 +63,7 @@ def good_lens(**changes: Any) -> LensFacts:
     """A lens that earns every point."""
     lens = LensFacts(
         name=LENS, medium=4.0, labelled=2000, in_scope=900, tiers={"high": 50, "medium": 150, "low": 1800},
-        reaching={"all": 200, "held_out": 40, "real": 150}, natural={"articles": 1000, "reaching": 20},
+        reaching={"all": 200, "held_out": 40, "real": 150}, yields={"natural": {"labelled": 1000, "reaching": 20}},
         histogram=[100, 200, 200, 200, 100, 50, 30, 10, 5, 5], edges={"near_boundary": 100, "gated": 20},
         top_source=("one", 0.1),
         redundancy=Redundancy(900, 0.5, ["one", "two"], [[1.0, 0.3], [0.3, 1.0]], ("one", "two", 0.3)),

@@ -35,6 +35,7 @@ def test_facts_of_a_folder(data: Path, filters: Path) -> None:
     assert (lens.labelled, lens.in_scope, sum(lens.histogram)) == (60, 36, 36)
     assert lens.tiers == {"high": 12, "medium": 12, "low": 36}
     assert lens.reaching == {"all": 24, "held_out": 24, "real": 24}
+    assert lens.yields == {"natural": {"labelled": 60, "reaching": 24}}
     assert lens.agreement is not None
     assert (lens.agreement["articles"], lens.agreement["average_mae"]) == (20, 0.0)
     assert lens.redundancy is not None

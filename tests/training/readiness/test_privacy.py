@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from distilled_filters.training.readiness.pii import Kind
 from distilled_filters.training.readiness.privacy import search
 from tests.training.prepare.conftest import read, write
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"id": "1", "title": "Desk: desk@paper.example", "content": "Call 020 7946 0958 now.", "language": "en"},
     {"id": "2", "title": "Nothing", "content": "Nothing at all 🎈", "source": "mail@paper.example", "rank": 3},
     {"id": "3", "text": "Schrijf naar desk@paper.example", "language": None},

@@ -78,6 +78,16 @@ def test_without_answers_what_files_cannot_tell_gives_no_point() -> None:
     assert len(missing) == 12
     assert judgement.verdict is Verdict.NEEDS_EVALUATION
     assert "cost: 0 of 5 points; 3 are the least" in judgement.reasons
+    assert "12 points wait for answers; --questionnaire asks" in judgement.reasons
+
+
+def test_silence_makes_nothing_premature_and_poor_data_does() -> None:
+    poor = {"strata": {}, "splits": {}, "wanted": ["fr"], "card_holds": None, "gates": False, "oracles": {}}
+    silent = judge(good_facts(**poor), Answers())
+    assert (silent.total, silent.open, silent.verdict) == (16, 13, Verdict.NEEDS_EVALUATION)
+    spoken = Answers.model_validate(dict.fromkeys(("stable", "success", "upkeep", "drift", "feedback", "owner"), False))
+    poorest = judge(good_facts(**poor, lenses=[good_lens(release=NO_RELEASE, agreement=None, redundancy=None)]), spoken)
+    assert poorest.verdict is Verdict.PREMATURE
 
 
 @pytest.mark.parametrize("need", list(Need))

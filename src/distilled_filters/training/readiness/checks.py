@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from distilled_filters.training.readiness import limits
 from distilled_filters.training.readiness.answers import Answers
-from distilled_filters.training.readiness.facts import HELD_OUT, NATURAL, Facts
+from distilled_filters.training.readiness.facts import HELD_OUT, NATURAL, Facts, LensFacts
 
 __all__ = ["Check", "Status", "checks"]
 
@@ -74,20 +74,26 @@ def _graded(bad: object, look: object) -> Status:
 
 
 def _examples(facts: Facts) -> _Result:
-    least = min(facts.lenses, key=lambda lens: lens.labelled)
-    poorest = min(facts.lenses, key=lambda lens: lens.reaching["all"])
-    count, positives = least.labelled, poorest.reaching["all"]
+    (count, where), (positives, poorest), (real, rarest) = (
+        _least(facts, measure)
+        for measure in (
+            lambda lens: lens.labelled,
+            lambda lens: lens.reaching["all"],
+            lambda lens: lens.reaching["real"],
+        )
+    )
     return (
-        _graded(count < limits.FEWEST, count < limits.PREFERRED or positives < limits.POSITIVES),
-        f"{count:,} labelled articles for {least.name}, which has the fewest; {positives:,} of medium and above for "
-        f"{poorest.name}, which has the fewest",
-        f"label until every lens has {limits.PREFERRED:,} articles and {limits.POSITIVES} of medium and above",
+        _graded(count < limits.FEWEST, count < limits.PREFERRED or min(positives, real) < limits.POSITIVES),
+        f"{count:,} labelled articles for {where}; of medium and above {positives:,} for {poorest}; real ones among "
+        f"these {real:,} for {rarest}",
+        f"label until every lens has {limits.PREFERRED:,} articles and {limits.POSITIVES} real ones of medium or above",
     )
 
 
 def _natural(facts: Facts) -> _Result:
     count = facts.strata.get(NATURAL, 0)
-    rates = [lens.natural["reaching"] / count for lens in facts.lenses] if count else []
+    drawn = [lens.yields[NATURAL] for lens in facts.lenses if NATURAL in lens.yields]
+    rates = [each["reaching"] / each["labelled"] for each in drawn]
     rate = f"; {min(rates):.1%} to {max(rates):.1%} of them reach medium" if rates else ""
     return (
         _graded(count == 0, count < limits.OF_NATURAL),
@@ -104,8 +110,8 @@ def _format(facts: Facts) -> _Result:
     labels = f"; {sum(facts.bad_labels.values()):,} label rows are unusable" if facts.bad_labels else ""
     return (
         _graded(share > limits.REFUSED, facts.bad_labels),
-        f"the filters' own preprocessing refuses {refused:,} rows, {share:.1%}{why}; {facts.truncated:.0%} of the rest "
-        f"are longer than the {facts.window} tokens read{labels}",
+        f"rows that the filters' own preprocessing refuses: {refused:,}, {share:.1%}{why}; {facts.truncated:.0%} of "
+        f"the rest are longer than the {facts.window} tokens read{labels}",
         "deliver articles as production does: whole text, no summaries; `distillery prepare` lists each row it rejects",
     )
 
@@ -130,8 +136,8 @@ def _copies(facts: Facts) -> _Result:
     share = (found.exact + found.near) / facts.articles
     return (
         _graded(found.leaks, share > limits.COPIES or found.contradictions),
-        f"{found.exact:,} exact copies, {found.near:,} pairs of near copies; {found.leaks:,} groups lie in two splits, "
-        f"{found.contradictions:,} pairs are labelled with different tiers",
+        f"exact copies: {found.exact:,}; pairs of near copies: {found.near:,}; groups in two splits: {found.leaks:,}; "
+        f"pairs labelled with different tiers: {found.contradictions:,}",
         "`distillery prepare` keeps copies on one side; label again the pairs that contradict each other",
     )
 
@@ -140,7 +146,7 @@ def _reviewed(facts: Facts, answers: Answers) -> _Result:
     share = facts.reviewed / facts.labelled
     said = answers.reviewed_share
     known = share if facts.reviewed or said is None else said
-    found = f"{facts.reviewed:,} rows say `reviewed` ({share:.1%})"
+    found = f"rows that say `reviewed`: {facts.reviewed:,} ({share:.1%})"
     return (
         _graded(False, known < limits.REVIEWED),
         found if known == share else f"{found}; {said:.1%}, you say",
@@ -150,14 +156,13 @@ def _reviewed(facts: Facts, answers: Answers) -> _Result:
 
 
 def _edges(facts: Facts) -> _Result:
-    least = min(facts.lenses, key=lambda lens: lens.edges["near_boundary"] or 0)
-    near = least.edges["near_boundary"] or 0
+    near, where = _least(facts, lambda lens: lens.edges["near_boundary"] or 0)
     gated = {lens.name: count for lens in facts.lenses if (count := lens.edges["gated"]) is not None}
     gates = f"; the gate held back {_listed(gated)}" if gated else ""
     return (
         _graded(near == 0, near < limits.EDGES or 0 in gated.values()),
-        f"{near:,} articles within {limits.NEAR:g} point of the medium boundary for {least.name}, which has the "
-        f"fewest{gates}; {facts.short:,} articles are shorter than 200 characters",
+        f"{near:,} articles within {limits.NEAR:g} point of the medium boundary for {where}{gates}; "
+        f"{facts.short:,} articles are shorter than 200 characters",
         "label look-alikes: articles that are nearly, but not, what the lens asks for",
     )
 
@@ -216,8 +221,11 @@ def _histogram(facts: Facts) -> _Result:
     return (
         _graded(False, thin or holes),
         f"articles by tier, best first: {tiers}",
-        f"fewer than {limits.OF_EACH_TIER} articles in a tier of {', '.join(thin) or '(none)'}; "
-        f"{_EMPTY_BINS} empty points of the scale or more for {', '.join(holes) or '(none)'}: search for such articles",
+        "search for such articles: "
+        + "; ".join(
+            [f"under {limits.OF_EACH_TIER} in a tier of {name}" for name in thin]
+            + [f"{_EMPTY_BINS} or more points of the scale are empty for {name}" for name in holes]
+        ),
     )
 
 
@@ -266,6 +274,15 @@ def _curve(facts: Facts) -> _Result:
         f"with twice the labels, words alone went from an average precision of {half:.3f} to {whole:.3f}",
         "the curve still rises: more labels of the same kind will help",
     )
+
+
+def _least(facts: Facts, measure: Callable[[LensFacts], int]) -> tuple[int, str]:
+    """Return the smallest count of any lens, and whose it is."""
+    counts = {lens.name: measure(lens) for lens in facts.lenses}
+    name = min(counts, key=lambda each: counts[each])
+    if len(counts) == 1:
+        return counts[name], name
+    return counts[name], "every lens" if counts[name] == max(counts.values()) else f"{name}, the fewest"
 
 
 def _listed(counts: Mapping[str, object]) -> str:

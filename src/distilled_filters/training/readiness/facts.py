@@ -32,6 +32,7 @@ NATURAL = "natural"
 SYNTHETIC = "synthetic"
 _UNSTATED = "unstated"
 _UNKNOWN_LANGUAGE = "und"
+_NO_SOURCE = {"", "unknown", "none", "nan"}
 _HUMANS = {"human", "expert"}
 _SHORT = 200
 _BINS = 10
@@ -65,7 +66,7 @@ class LensFacts:
         in_scope: Those with any dimension above 0.
         tiers: Articles of each tier, best first.
         reaching: Articles of medium and above: in all, held out, and real ones.
-        natural: Articles at natural rates, and those of medium and above among them.
+        yields: Labelled articles by how they were chosen, and those of medium and above among them.
         histogram: Weighted averages of articles in scope, by bins of one point.
         edges: Articles within one point of the medium boundary, and those that the gate lowered;
             the latter None where there is no gate.
@@ -82,7 +83,7 @@ class LensFacts:
     in_scope: int
     tiers: dict[str, int]
     reaching: dict[str, int]
-    natural: dict[str, int]
+    yields: dict[str, dict[str, int]]
     histogram: list[int]
     edges: dict[str, int | None]
     top_source: tuple[str, float] | None
@@ -181,7 +182,7 @@ def measure(
         strata=_ranked(row.stratum or _UNSTATED for row in labelled),
         languages=_ranked(row.language or _UNKNOWN_LANGUAGE for row in labelled),
         wanted=sorted({language for lens in material.lenses for language in lens.languages}),
-        sources=_ranked(str(row.fields.get("source") or _UNSTATED) for row in labelled),
+        sources=_ranked(_source(row) or _UNSTATED for row in labelled),
         reviewed=_reviewed(material, labelled),
         read_twice=sum(len(runs[row.id]) > 1 for row in labelled),
         oracles=_ranked(row.oracle for row in material.labels if row.oracle),
@@ -203,9 +204,10 @@ def _lens(lens: LensSpec, labelled: Sequence[ArticleRow], material: Material, fo
     histogram, _ = np.histogram(averages, bins=_BINS, range=(0, _BINS))
     tiers = Counter(tier for _, tier in verdicts)
     reaching = [row for (row, _), (average, _) in zip(scored, verdicts, strict=True) if average >= lens.medium]
-    natural = [row for row, _ in scored if row.stratum == NATURAL]
+    chosen = Counter(row.stratum or _UNSTATED for row, _ in scored)
+    found = Counter(row.stratum or _UNSTATED for row in reaching)
     real = [row for row in reaching if row.stratum != SYNTHETIC]
-    sources = Counter(str(row.fields["source"]) for row in real if row.fields.get("source"))
+    sources = Counter(source for row in real if (source := _source(row)))
     return LensFacts(
         name=lens.name,
         medium=lens.medium,
@@ -217,7 +219,7 @@ def _lens(lens: LensSpec, labelled: Sequence[ArticleRow], material: Material, fo
             "held_out": sum(row.split in HELD_OUT for row in reaching),
             "real": len(real),
         },
-        natural={"articles": len(natural), "reaching": sum(row.stratum == NATURAL for row in reaching)},
+        yields={name: {"labelled": count, "reaching": found[name]} for name, count in chosen.most_common()},
         histogram=[int(count) for count in histogram],
         edges={
             "near_boundary": sum(abs(average - lens.medium) <= NEAR for average in averages),
@@ -276,6 +278,11 @@ def _reviewed(material: Material, labelled: Sequence[ArticleRow]) -> int:
 
 def _says_reviewed(fields: Mapping[str, Any]) -> bool:
     return bool(fields.get("reviewed") or fields.get("reviewer"))
+
+
+def _source(row: ArticleRow) -> str | None:
+    source = str(row.fields.get("source") or "")
+    return None if source.lower() in _NO_SOURCE else source
 
 
 def _ranked(values: Any) -> dict[str, int]:

@@ -17,8 +17,11 @@ __all__ = ["plots_of"]
 
 _COLUMNS = 4
 _MOST_SOURCES = 8
+# Bars keep their height where there are few.
+_ROWS = 6
 _BINS = 10
 _LONGEST = 0.99
+_AGREE = 0.96
 
 
 def plots_of(facts: Facts) -> dict[str, Plot[Facts]]:
@@ -72,7 +75,7 @@ def _origin(facts: Facts, theme: Theme) -> Figure:
             axes.text(value, place, f" {value:,}", va="center", fontsize=7.5, color=theme.quiet)
         axes.set_yticks(range(len(names)), [_shortened(name) for name in names], color=theme.ink)
         axes.set_xticks([])
-        axes.set_xlim(0, max(values) * 1.3)
+        axes.set(xlim=(0, max(values) * 1.3), ylim=(len(names) - max(_ROWS, len(names)) - 0.5, len(names) - 0.5))
         axes.spines["bottom"].set_visible(False)
         axes.set_title(title)
     return figure
@@ -81,7 +84,8 @@ def _origin(facts: Facts, theme: Theme) -> Figure:
 def _lengths(facts: Facts, theme: Theme) -> Figure:
     tokens = np.array(facts.tokens)
     longest = max(float(np.quantile(tokens, _LONGEST)), facts.window * 1.5)
-    bins = np.geomspace(max(1, tokens.min()), longest, 50)
+    edge = facts.window + 0.5
+    bins = [*np.geomspace(max(1, min(tokens.min(), facts.window / 10)), edge, 25), *np.geomspace(edge, longest, 25)[1:]]
     figure = Figure(figsize=(11, 2.5), layout="constrained")
     axes = figure.subplots()
     for members, colour, label in (
@@ -90,7 +94,7 @@ def _lengths(facts: Facts, theme: Theme) -> Figure:
     ):
         axes.hist(
             np.minimum(tokens[members], longest),
-            bins=bins.tolist(),
+            bins=bins,
             color=colour,
             label=f"{label}: {members.mean():.0%}",
         )
@@ -101,15 +105,15 @@ def _lengths(facts: Facts, theme: Theme) -> Figure:
     axes.set_xticks([], minor=True)
     axes.set(xlabel="tokens", ylabel="articles")
     axes.grid(axis="y")
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside upper right", ncols=2)
     return figure
 
 
 def _dimensions(facts: Facts, theme: Theme) -> Figure:
     lenses = [(lens.name, lens.redundancy) for lens in facts.lenses if lens.redundancy]
-    figure = _grid_figure(len(lenses), theme, 3.1)
+    figure = _grid_figure(len(lenses), theme, 2.9, columns=3)
     ramp = LinearSegmentedColormap.from_list("alike", [theme.paper, theme.methods["student"]])
-    for axes, (name, found) in zip(_panels(figure, len(lenses), shared=False), lenses, strict=True):
+    for axes, (name, found) in zip(_panels(figure, len(lenses), shared=False, columns=3), lenses, strict=True):
         size = len(found.dimensions)
         axes.imshow(np.abs(found.correlations), vmin=0, vmax=1, cmap=ramp)
         for row in range(size):
@@ -119,7 +123,7 @@ def _dimensions(facts: Facts, theme: Theme) -> Figure:
                     axes.text(column, row, f"{value:.2f}".replace("0.", "."), ha="center", va="center", fontsize=7,
                               color=theme.paper if abs(value) > 0.6 else theme.ink)  # fmt: skip
         axes.set_xticks(range(size), [])
-        axes.set_yticks(range(size), [_shortened(_label(each), 16) for each in found.dimensions], fontsize=6.5)
+        axes.set_yticks(range(size), [_shortened(_label(each), 26) for each in found.dimensions], fontsize=7.5)
         axes.spines[:].set_visible(False)
         axes.set_title(f"{_label(name)}\n")
         strong = found.first_component >= ALIKE
@@ -149,6 +153,7 @@ def _noise(facts: Facts, theme: Theme) -> Figure:
                        color=theme.methods[each], label=_METHODS[each] if row == 0 else None)  # fmt: skip
     left.set_yticks(range(len(lenses)), [_label(lens.name) for lens, _ in lenses], color=theme.ink)
     left.set_title("readings of one article that agree on its tier")
+    left.set_xlim(min(_AGREE, *(each["tier_agreement"] for _, each in lenses)) - 0.005, 1.001)
     left.xaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
     right.set_title("error of dimensions in scope, released version")
     right.set_xlim(left=0)
@@ -234,12 +239,12 @@ _CURVE = Plot(
 )
 
 
-def _grid_figure(panels: int, theme: Theme, height: float) -> Figure:
-    return Figure(figsize=(11, 0.7 + height * ceil(panels / _COLUMNS)), layout="constrained", facecolor=theme.paper)
+def _grid_figure(panels: int, theme: Theme, height: float, columns: int = _COLUMNS) -> Figure:
+    return Figure(figsize=(11, 0.7 + height * ceil(panels / columns)), layout="constrained", facecolor=theme.paper)
 
 
-def _panels(figure: Figure, count: int, *, shared: bool) -> list[Any]:
-    columns = min(_COLUMNS, count)
+def _panels(figure: Figure, count: int, *, shared: bool, columns: int = _COLUMNS) -> list[Any]:
+    columns = min(columns, count)
     grid = figure.subplots(ceil(count / columns), columns, sharex=shared, sharey=shared, squeeze=False)
     for axes in grid.flat[count:]:
         axes.set_axis_off()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+from markupsafe import Markup, escape
 
 from distilled_filters.files import write_json, write_text
 from distilled_filters.training.pages import pictures, templates
@@ -24,7 +27,9 @@ MEANING = {
 def write_report(assessment: Assessment, folder: Path) -> Path:
     """Write `index.html`, `plots/*.png` and `readiness.json`; return the page's path. No article's text is in them."""
     facts = assessment.facts
-    page = templates(__package__).get_template("report.html").render(
+    environment = templates(__package__)
+    environment.filters["code"] = _code
+    page = environment.get_template("report.html").render(
         facts=facts, answers=assessment.answers, checks=assessment.checks, judgement=assessment.judgement,
         meaning=MEANING[assessment.judgement.verdict], guide=GUIDE, questions=QUESTIONS,
         pictures=pictures(plots_of(facts), facts, folder / "plots"),
@@ -33,3 +38,8 @@ def write_report(assessment: Assessment, folder: Path) -> Path:
     write_json(folder / "readiness.json", assessment.document())
     write_text(folder / "index.html", page)
     return folder / "index.html"
+
+
+def _code(text: str) -> Markup:
+    """Return text as HTML, what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))

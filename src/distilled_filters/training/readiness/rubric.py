@@ -53,6 +53,11 @@ class Judgement:
         return sum(point.given for point in self.points)
 
     @property
+    def open(self) -> int:
+        """Points that were not given because nobody answered, 0-35."""
+        return sum(point.source == "not answered" for point in self.points)
+
+    @property
     def sections(self) -> dict[str, int]:
         """Points given in each section, 0-5."""
         given = Counter(point.section for point in self.points if point.given)
@@ -72,10 +77,12 @@ def judge(facts: Facts, answers: Answers) -> Judgement:
         premature.append(f"fewer than {FEWEST} labelled articles: {few}")
     if answers.need and not GUIDE[answers.need].trains:
         premature.append(f"the need is {answers.need}; try first: {GUIDE[answers.need].remedy}")
-    if judgement.total < PREMATURE:
-        premature.append(f"{judgement.total} of 35 points; {PREMATURE} are the least")
+    # Silence makes nothing premature; answers could still give these.
+    if judgement.total + judgement.open < PREMATURE:
+        premature.append(f"{judgement.total} of 35 points, at most {judgement.open} more by answers; "
+                         f"{PREMATURE} are the least")  # fmt: skip
     if facts.copies.leaks:
-        reasons.append(f"copies of {facts.copies.leaks} articles lie in two splits: held-out figures would flatter")
+        reasons.append(f"groups of copies in two splits: {facts.copies.leaks:,}; held-out figures would flatter")
     reasons += [
         f"{section}: {count} of 5 points; {OF_SECTION} are the least"
         for section, count in judgement.sections.items()
@@ -83,6 +90,8 @@ def judge(facts: Facts, answers: Answers) -> Judgement:
     ]
     if judgement.total < ENOUGH:
         reasons.append(f"{judgement.total} of 35 points; {ENOUGH} are enough")
+    if reasons and judgement.open:
+        reasons.append(f"{judgement.open} points wait for answers; --questionnaire asks")
     if premature:
         return Judgement(points, Verdict.PREMATURE, premature + reasons)
     return Judgement(points, Verdict.NEEDS_EVALUATION if reasons else Verdict.JUSTIFIED, reasons)

@@ -47,7 +47,7 @@ _Rule = Callable[[Facts, Answers], Outcome]
 
 def failing(facts: Facts, holds: Callable[[LensFacts], object], shown: Callable[[LensFacts], str]) -> str:
     """Name the lenses of which something does not hold, with what is shown of each; empty where it holds of all."""
-    return ", ".join(f"{lens.name} {shown(lens)}" for lens in facts.lenses if not holds(lens))
+    return ", ".join(f"{lens.name} {shown(lens)}".rstrip() for lens in facts.lenses if not holds(lens))
 
 
 def _every(holds: Callable[[LensFacts], object], shown: Callable[[LensFacts], str], good: str, bad: str) -> _Rule:
@@ -161,9 +161,7 @@ def _leaks(facts: Facts, _: Answers) -> Outcome:
     if not facts.splits:
         return Outcome(False, "the rows name no split")
     count = facts.copies.leaks
-    return Outcome(
-        not count, f"{count:,} groups of copies lie in two splits" if count else "no copies lie in two splits"
-    )
+    return Outcome(not count, f"groups of copies in two splits: {count:,}" if count else "no copies lie in two splits")
 
 
 def _reviewed(facts: Facts, answers: Answers) -> Outcome:
