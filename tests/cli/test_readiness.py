@@ -39,7 +39,7 @@ def readiness(tmp_path: Path, filters: Path) -> Readiness:
 def test_a_person_sees_checks_points_and_verdict_and_exits_1(readiness: Readiness) -> None:
     done = readiness("--filter", "uplifting")
     assert done.exit_code == 1, done.stderr
-    for part in ("examples", "-> label until", "personal data", "not answered: owner", "premature: "):
+    for part in ("examples", "-> label until", "personal data", "`owner`: Does somebody own", "premature: "):
         assert part in done.stdout
 
 

@@ -157,7 +157,8 @@ def _show(console: Console, assessment: Assessment) -> None:
         table.add_row(plain(section, "bold"), f"{points} of 5")
         for point in judgement.points:
             if point.section == section and not point.given:
-                table.add_row("", "", plain(point.demand), plain(point.why, "dim"))
+                why = point.why if point.source == "measured" else f"{point.why} ({point.source})"
+                table.add_row("", "", plain(point.demand), plain(why, "dim"))
     console.print(table)
     console.print()
     style = {"justified": "bold green", "needs evaluation": "bold yellow"}.get(judgement.verdict, "bold red")

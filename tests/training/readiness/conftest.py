@@ -67,7 +67,8 @@ def good_lens(**changes: Any) -> LensFacts:
         histogram=[100, 200, 200, 200, 100, 50, 30, 10, 5, 5], edges={"near_boundary": 100, "gated": 20},
         top_source=("one", 0.1),
         redundancy=Redundancy(900, 0.5, ["one", "two"], [[1.0, 0.3], [0.3, 1.0]], ("one", "two", 0.3)),
-        agreement={"articles": 100, "average_mae": 0.1, "tier_agreement": 0.98, "scope_agreement": 0.95},
+        agreement={"articles": 100, "average_mae": 0.1, "tier_agreement": 0.98, "scope_agreement": 0.95,
+                   "tier_kappa": 0.8},
         prompts=[],
         release=Release(
             version="1.0.0", prompt_holds=True, golden=True, percentiles=True, metrics_hold=True,

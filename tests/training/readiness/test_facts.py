@@ -12,6 +12,8 @@ pytest.importorskip("datasketch")
 pytest.importorskip("phonenumbers")
 
 from distilled_filters.training.data import DatasetError, read_lenses
+from distilled_filters.training.prepare.rows import Run
+from distilled_filters.training.readiness.agreement import agreement
 from distilled_filters.training.readiness.facts import measure
 from distilled_filters.training.readiness.material import read_material
 from distilled_filters.training.readiness.privacy import search
@@ -37,7 +39,7 @@ def test_facts_of_a_folder(data: Path, filters: Path) -> None:
     assert lens.reaching == {"all": 24, "held_out": 24, "real": 24}
     assert lens.yields == {"natural": {"labelled": 60, "reaching": 24}}
     assert lens.agreement is not None
-    assert (lens.agreement["articles"], lens.agreement["average_mae"]) == (20, 0.0)
+    assert (lens.agreement["articles"], lens.agreement["average_mae"], lens.agreement["tier_kappa"]) == (20, 0.0, 1.0)
     assert lens.redundancy is not None
     assert lens.redundancy.first_component > 0.8
     assert lens.release.prompt_holds is None
@@ -113,3 +115,19 @@ def test_redundancy_tells_one_question_from_six(filters: Path) -> None:
     assert apart.first_component == pytest.approx(1 / 6, abs=0.03)
     assert redundancy([[5.0] * 6] * 100, lens) is None
     assert redundancy(chance.uniform(1, 9, (29, 6)).tolist(), lens) is None
+
+
+def test_kappa_sees_an_oracle_that_guesses_where_agreement_does_not(filters: Path) -> None:
+    lens = read_lenses(filters)[1]
+    low: Run = {}
+    high: Run = {LENS: [7.0] * 6}
+    guessed = [[low, low]] * 96 + [[high, low], [low, high]] * 2
+    found = agreement(guessed, lens)
+    assert found is not None
+    assert found["tier_agreement"] == 0.96
+    assert found["tier_kappa"] < 0.05
+    sure = agreement([[low, low]] * 96 + [[high, high]] * 4, lens)
+    assert sure is not None
+    assert sure["tier_kappa"] == 1.0
+    assert (agreement([[low, low]] * 9, lens) or {})["tier_kappa"] is None
+    assert agreement([[low]], lens) is None

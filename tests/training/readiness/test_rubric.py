@@ -48,6 +48,8 @@ def test_good_facts_and_answers_earn_all_35() -> None:
         ({"copies": Copies(0, 1, 1, 0)}, ["no copy on both sides of a split"]),
         ({"splits": {}}, ["20% held out", "no copy on both sides of a split"]),
         ({"splits": {"train": 1900, "test": 100}}, ["20% held out"]),
+        ({"lenses": [good_lens(agreement={"articles": 99, "tier_agreement": 0.97, "tier_kappa": 0.5})]},
+         ["a prompted model can do the task"]),
         ({"lenses": [good_lens(agreement=None)]}, ["the oracle's own noise is known"]),
         ({"lenses": [good_lens(redundancy=Redundancy(99, 0.8, [], [], ("a", "b", 0.9)))]},
          ["dimensions say different things"]),
@@ -82,7 +84,14 @@ def test_without_answers_what_files_cannot_tell_gives_no_point() -> None:
 
 
 def test_silence_makes_nothing_premature_and_poor_data_does() -> None:
-    poor = {"strata": {}, "splits": {}, "wanted": ["fr"], "card_holds": None, "gates": False, "oracles": {}}
+    poor: dict[str, Any] = {
+        "strata": {},
+        "splits": {},
+        "wanted": ["fr"],
+        "card_holds": None,
+        "gates": False,
+        "oracles": {},
+    }
     silent = judge(good_facts(**poor), Answers())
     assert (silent.total, silent.open, silent.verdict) == (16, 13, Verdict.NEEDS_EVALUATION)
     spoken = Answers.model_validate(dict.fromkeys(("stable", "success", "upkeep", "drift", "feedback", "owner"), False))

@@ -12,9 +12,6 @@ from distilled_filters.training.readiness.facts import HELD_OUT, NATURAL, Facts,
 
 __all__ = ["Check", "Status", "checks"]
 
-_LARGEST_SOURCE, _SOURCE_OF_POSITIVES, _LARGEST_LANGUAGE = 0.2, 0.3, 0.8
-_ALIKE_PAIR, _EMPTY_BINS, _GAIN = 0.9, 4, 0.02
-
 
 class Status(StrEnum):
     """How a check ended."""
@@ -186,7 +183,7 @@ def _languages(facts: Facts) -> _Result:
     few = [name for name in facts.wanted if facts.languages.get(name, 0) < limits.OF_LANGUAGE]
     largest, count = next(iter(facts.languages.items()))
     return (
-        _graded(missing, few or count / facts.labelled > _LARGEST_LANGUAGE),
+        _graded(missing, few or count / facts.labelled > limits.LARGEST_LANGUAGE),
         f"{_listed(facts.languages)}; the most, {largest}, is {count / facts.labelled:.0%}",
         f"label {limits.OF_LANGUAGE} articles or more of {', '.join(few) or 'the others'}, or promise fewer languages",
     )
@@ -204,11 +201,11 @@ def _sources(facts: Facts) -> _Result:
     leaning = [
         f"{lens.name} {lens.top_source[1]:.0%} {lens.top_source[0]}"
         for lens in facts.lenses
-        if lens.top_source and lens.top_source[1] > _SOURCE_OF_POSITIVES
+        if lens.top_source and lens.top_source[1] > limits.SOURCE_OF_POSITIVES
     ]
     lean = f"; real articles of medium and above lean on one source: {', '.join(leaning)}" if leaning else ""
     return (
-        _graded(False, count / facts.labelled > _LARGEST_SOURCE or leaning),
+        _graded(False, count / facts.labelled > limits.LARGEST_SOURCE or leaning),
         f"{len(stated):,} sources; the largest, {largest}, is {count / facts.labelled:.0%}{lean}",
         "add positives of other sources, or look-alikes of the same one: a student may learn the source instead",
     )
@@ -216,7 +213,7 @@ def _sources(facts: Facts) -> _Result:
 
 def _histogram(facts: Facts) -> _Result:
     thin = [lens.name for lens in facts.lenses if min(lens.tiers.values()) < limits.OF_EACH_TIER]
-    holes = [lens.name for lens in facts.lenses if sum(count == 0 for count in lens.histogram) >= _EMPTY_BINS]
+    holes = [lens.name for lens in facts.lenses if sum(count == 0 for count in lens.histogram) > limits.EMPTY_BINS]
     tiers = "; ".join(f"{lens.name} {' / '.join(map(str, lens.tiers.values()))}" for lens in facts.lenses)
     return (
         _graded(False, thin or holes),
@@ -224,7 +221,7 @@ def _histogram(facts: Facts) -> _Result:
         "search for such articles: "
         + "; ".join(
             [f"under {limits.OF_EACH_TIER} in a tier of {name}" for name in thin]
-            + [f"{_EMPTY_BINS} or more points of the scale are empty for {name}" for name in holes]
+            + [f"more than {limits.EMPTY_BINS} points of the scale are empty for {name}" for name in holes]
         ),
     )
 
@@ -234,7 +231,7 @@ def _dimensions(facts: Facts) -> _Result:
     if not known:
         return Status.LOOK, "too few articles in scope to compare dimensions", "label more articles in scope"
     alike = [name for name, each in known.items() if each.first_component >= limits.ALIKE]
-    pairs = [each.closest for each in known.values() if abs(each.closest[2]) >= _ALIKE_PAIR]
+    pairs = [each.closest for each in known.values() if abs(each.closest[2]) >= limits.ALIKE_PAIR]
     shares = {name: f"{each.first_component:.0%}" for name, each in known.items()}
     close = "; ".join(f"{one} and {other} {value:.2f}" for one, other, value in pairs)
     return (
@@ -253,14 +250,22 @@ def _agreement(facts: Facts) -> _Result:
             f"label {limits.READ_TWICE} articles a second time",
         )
     fewest = min(each["articles"] for each in known.values())
-    worst = min(known, key=lambda name: known[name]["tier_agreement"])
-    share = known[worst]["tier_agreement"]
+    tiers, kappas = (
+        {name: each[key] for name, each in known.items() if each[key] is not None}
+        for key in ("tier_agreement", "tier_kappa")
+    )
+    worst = min(tiers, key=lambda name: tiers[name])
+    vague = min(kappas, key=lambda name: kappas[name], default="")
+    kappa = f", by kappa {vague} {kappas[vague]:.2f}" if kappas else ""
     errors = {name: f"{each['average_mae']:.2f}" for name, each in known.items()}
+    unsure = tiers[worst] < limits.AGREEMENT or (kappas and kappas[vague] < limits.KAPPA)
     return (
-        _graded(share < limits.AGREEMENT, fewest < limits.READ_TWICE or len(known) < len(facts.lenses)),
+        _graded(unsure, fewest < limits.READ_TWICE or len(known) < len(facts.lenses)),
         f"{fewest:,} articles or more were read twice; readings differ by {_listed(errors)} in the weighted average; "
-        f"least agreement on the tier: {worst} {share:.1%}",
-        "mend the prompt's scope and anchors where readings differ, before more is labelled",
+        f"least agreement on the tier: {worst} {tiers[worst]:.1%}{kappa}",
+        "mend the prompt's scope and anchors where readings differ, before more is labelled"
+        if unsure
+        else f"label {limits.READ_TWICE} articles a second time",
     )
 
 
@@ -270,7 +275,7 @@ def _curve(facts: Facts) -> _Result:
         return Status.LOOK, "validation has no article of medium and above", "label more before the curve can tell"
     gain = whole - half
     return (
-        _graded(False, gain > _GAIN),
+        _graded(False, gain > limits.GAIN),
         f"with twice the labels, words alone went from an average precision of {half:.3f} to {whole:.3f}",
         "the curve still rises: more labels of the same kind will help",
     )

@@ -16,8 +16,9 @@ from distilled_filters.registry import newest_folders
 from distilled_filters.spec import LensSpec
 from distilled_filters.training.prepare.clusters import declared
 from distilled_filters.training.prepare.duplicates import Pair, components, find_copies, normalised
-from distilled_filters.training.prepare.labels import in_scope, mean_scores, self_agreement, verdict
+from distilled_filters.training.prepare.labels import in_scope, mean_scores, verdict
 from distilled_filters.training.prepare.rows import ArticleRow
+from distilled_filters.training.readiness.agreement import agreement
 from distilled_filters.training.readiness.curve import CurvePoint
 from distilled_filters.training.readiness.limits import NEAR
 from distilled_filters.training.readiness.material import Material
@@ -72,7 +73,7 @@ class LensFacts:
             the latter None where there is no gate.
         top_source: The source with most real articles of medium and above, and its share of them.
         redundancy: How far the dimensions say the same; None where too few articles are in scope.
-        agreement: How well readings of the same article agree, as in the data card.
+        agreement: How well readings of the same article agree; None where none was read twice.
         prompts: Digests of prompts that labels name, other than the spec's.
         release: What is known of the trained filter, and of its prompt.
     """
@@ -229,7 +230,7 @@ def _lens(lens: LensSpec, labelled: Sequence[ArticleRow], material: Material, fo
         },
         top_source=next(((name, count / len(real)) for name, count in sources.most_common(1)), None),
         redundancy=redundancy([scores for (_, scores), each in zip(scored, inside, strict=True) if each], lens),
-        agreement=self_agreement(list(material.runs.values()), lens),
+        agreement=agreement(list(material.runs.values()), lens),
         prompts=sorted(
             {
                 row.prompt_sha256

@@ -9,7 +9,7 @@ from enum import StrEnum
 from distilled_filters.training.readiness.answers import GUIDE, Answers
 from distilled_filters.training.readiness.facts import Facts
 from distilled_filters.training.readiness.limits import ENOUGH, FEWEST, OF_SECTION, PREMATURE
-from distilled_filters.training.readiness.rules import RULES, failing
+from distilled_filters.training.readiness.rules import RULES, UNANSWERED, failing
 
 __all__ = ["Judgement", "Point", "Verdict", "judge"]
 
@@ -55,7 +55,7 @@ class Judgement:
     @property
     def open(self) -> int:
         """Points that were not given because nobody answered, 0-35."""
-        return sum(point.source == "not answered" for point in self.points)
+        return sum(point.source == UNANSWERED for point in self.points)
 
     @property
     def sections(self) -> dict[str, int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
-from distilled_filters.training.readiness.answers import GUIDE, Answers
+from distilled_filters.training.readiness.answers import GUIDE, QUESTIONS, Answers
 from distilled_filters.training.readiness.facts import HELD_OUT, NATURAL, Facts, LensFacts
 from distilled_filters.training.readiness.limits import (
     AGREEMENT,
@@ -17,6 +18,7 @@ from distilled_filters.training.readiness.limits import (
     HELD_OUT_LEAST,
     HELD_OUT_MOST,
     HELD_OUT_POSITIVES,
+    KAPPA,
     OF_EACH_TIER,
     OF_LANGUAGE,
     OF_NATURAL,
@@ -28,7 +30,10 @@ from distilled_filters.training.readiness.limits import (
     VOLUME,
 )
 
-__all__ = ["RULES", "Outcome", "failing"]
+__all__ = ["RULES", "UNANSWERED", "Outcome", "failing"]
+
+UNANSWERED = "not answered"
+"""Who says so, where nobody did."""
 
 _DAYS = 365
 
@@ -60,13 +65,17 @@ def _every(holds: Callable[[LensFacts], object], shown: Callable[[LensFacts], st
     return rule
 
 
+def _unanswered(key: str) -> Outcome:
+    return Outcome(False, f"`{key}`: {QUESTIONS[key]}", UNANSWERED)
+
+
 def _asked(key: str, yes: str, no: str) -> _Rule:
     """Take a person's word for it."""
 
     def rule(_: Facts, answers: Answers) -> Outcome:
         value = getattr(answers, key)
         if value is None:
-            return Outcome(False, f"not answered: {key}", "not answered")
+            return _unanswered(key)
         return Outcome(bool(value), yes if value else no, "answered")
 
     return rule
@@ -78,7 +87,7 @@ def _known(key: str, unit: str) -> _Rule:
     def rule(_: Facts, answers: Answers) -> Outcome:
         value = getattr(answers, key)
         if value is None:
-            return Outcome(False, f"not answered: {key}", "not answered")
+            return _unanswered(key)
         return Outcome(True, f"{value:,g} {unit}", "answered")
 
     return rule
@@ -86,25 +95,40 @@ def _known(key: str, unit: str) -> _Rule:
 
 def _need(_: Facts, answers: Answers) -> Outcome:
     if answers.need is None:
-        return Outcome(False, "not answered: need", "not answered")
+        return _unanswered("need")
     advice = GUIDE[answers.need]
     return Outcome(advice.trains, f"{answers.need}: {advice.remedy}", "answered")
 
 
 def _prompted(facts: Facts, answers: Answers) -> Outcome:
-    known = {lens.name: lens.agreement for lens in facts.lenses if lens.agreement and lens.agreement["articles"] >= 30}
+    known = {
+        lens.name: lens.agreement
+        for lens in facts.lenses
+        if lens.agreement and lens.agreement["articles"] >= READ_TWICE
+    }
     if len(known) < len(facts.lenses):
         return _asked("prompt_works", "it does, by your own look", "it does not: mend the prompt first")(facts, answers)
-    worst = min(known, key=lambda name: known[name]["tier_agreement"])
-    share = known[worst]["tier_agreement"]
-    return Outcome(share >= AGREEMENT, f"the oracle's readings agree on the tier of {share:.1%} of articles or more "
-                    f"(least: {worst}); {AGREEMENT:.0%} are demanded")  # fmt: skip
+    unsure = failing(
+        facts,
+        lambda lens: _agrees(known[lens.name]),
+        lambda lens: f"{known[lens.name]['tier_agreement']:.1%}, kappa {known[lens.name]['tier_kappa']}",
+    )
+    demand = f"on {AGREEMENT:.0%} of the tiers, with a kappa of {KAPPA}"
+    return Outcome(
+        not unsure,
+        f"two readings do not agree {demand}: {unsure}" if unsure else f"two readings agree {demand}, for every lens",
+    )
+
+
+def _agrees(found: Mapping[str, Any]) -> bool:
+    kappa = found["tier_kappa"]
+    return bool(found["tier_agreement"] >= AGREEMENT and (kappa is None or kappa >= KAPPA))
 
 
 def _volume(_: Facts, answers: Answers) -> Outcome:
     count = answers.articles_per_day
     if count is None:
-        return Outcome(False, "not answered: articles_per_day", "not answered")
+        return _unanswered("articles_per_day")
     return Outcome(count >= VOLUME, f"{count:,g} articles a day; under {VOLUME} a prompt is simpler", "answered")
 
 
@@ -169,7 +193,7 @@ def _reviewed(facts: Facts, answers: Answers) -> Outcome:
     if facts.reviewed:
         return Outcome(share >= REVIEWED, f"rows say that {share:.1%} were reviewed; {REVIEWED:.0%} are demanded")
     if answers.reviewed_share is None:
-        return Outcome(False, "no row says `reviewed`, and reviewed_share is not answered", "not answered")
+        return _unanswered("reviewed_share")
     return Outcome(answers.reviewed_share >= REVIEWED, f"{answers.reviewed_share:.1%}, you say; {REVIEWED:.0%} are "
                     "demanded", "answered")  # fmt: skip
 
@@ -193,7 +217,7 @@ def _pays(_: Facts, answers: Answers) -> Outcome:
     keys = ("labelling_usd", "training_usd", "oracle_usd_per_1000", "student_usd_per_1000", "articles_per_day")
     missing = [key for key in keys if getattr(answers, key) is None]
     if missing:
-        return Outcome(False, f"cannot be computed without {', '.join(missing)}", "not answered")
+        return Outcome(False, f"cannot be computed without {', '.join(missing)}", UNANSWERED)
     spent, saved = _payback(answers)
     days = spent / saved if saved > 0 else inf
     return Outcome(days <= _DAYS, f"{spent:,.0f} USD spent, {saved:,.2f} USD saved a day: "
