@@ -49,6 +49,7 @@ COMMANDS = (
     _Command("new-filter", _TRAIN, "Begin a filter: spec, prompt, checklist."),
     _Command("label", _TRAIN, "Let language models judge articles."),
     _Command("prepare", _TRAIN, "Check labelled articles, find copies, make splits."),
+    _Command("readiness", _TRAIN, "Say whether labelled articles are worth training on."),
     _Command("train", _TRAIN, "Train the student on the oracle's labels."),
     _Command("runs", _TRAIN, "Compare finished training runs."),
     _Command("export", _TRAIN, "Write filter folders from a training run."),

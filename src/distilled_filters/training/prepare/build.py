@@ -41,7 +41,7 @@ from distilled_filters.training.prepare.rows import (
 )
 from distilled_filters.training.prepare.splits import Unit, assign
 
-__all__ = ["Settings", "prepare"]
+__all__ = ["Settings", "json_line", "prepare", "preprocessors"]
 
 _TRAIN = "train"
 _NO_LANGUAGE = "und"
@@ -92,7 +92,7 @@ def prepare(
     if settings.lens is not None and settings.lens not in lenses:
         raise DatasetError(f"--filter {settings.lens!r} is none of the lenses in {filters}: {', '.join(lenses)}")
     rows, rejected = read_articles(
-        articles, _preprocessors(lenses.values(), filters, settings.base), use_splits=settings.keep_splits
+        articles, preprocessors(lenses.values(), filters, settings.base), use_splits=settings.keep_splits
     )
     label_rows, bad_labels = read_labels(labels, lenses, settings.lens)
     refused = {rejection.id for rejection in rejected}
@@ -162,8 +162,12 @@ def _refuse_overwriting(inputs: Sequence[Path], output: Path) -> None:
             raise DatasetError(f"{path} lies in the output folder and could be overwritten; choose another --output")
 
 
-def _preprocessors(lenses: Iterable[LensSpec], filters: Path, base: str | None) -> list[Preprocessor]:
-    """Return one preprocessor for each way of reading among the lenses, in their order."""
+def preprocessors(lenses: Iterable[LensSpec], filters: Path, base: str | None) -> list[Preprocessor]:
+    """Return one preprocessor for each way of reading among the lenses, in their order.
+
+    Raises:
+        DatasetError: when no filter has a backbone whose tokenizer counts, and `base` is None.
+    """
     tokenizer = Tokenizer.from_file(str(_tokenizer_file(filters, base)))
     settings = dict.fromkeys(lens.preprocessing for lens in lenses)
     return [Preprocessor(each, tokenizer) for each in settings]
@@ -273,7 +277,7 @@ def _write(dataset: Dataset, inputs: Sequence[Path], output: Path, settings: Set
         "rejected.jsonl": [rejection.as_row() for rejection in dataset.rejected],
     }
     for name, rows in files.items():
-        write_text(output / name, "".join(map(_line, rows)))
+        write_text(output / name, "".join(map(json_line, rows)))
     card = {
         "command": command,
         "inputs": [{"file": str(path), "sha256": sha256_of(path)} for path in inputs],
@@ -285,7 +289,8 @@ def _write(dataset: Dataset, inputs: Sequence[Path], output: Path, settings: Set
     return card
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def json_line(row: Mapping[str, Any]) -> str:
+    """Return a row as a line of JSON; half surrogate pairs are escaped, because UTF-8 has none."""
     text = json.dumps(row, ensure_ascii=False)
     try:
         text.encode("utf-8")
