@@ -46,6 +46,7 @@ COMMANDS = (
     _Command("verify", _INSPECT, "Check files and reference scores of filters."),
     _Command("prefetch", _INSPECT, "Download what filters need to score offline."),
     _Command("doctor", _INSPECT, "Check this installation, and say how to mend it."),
+    _Command("select", _TRAIN, "Choose the articles that are worth a label."),
     _Command("prepare", _TRAIN, "Check labelled articles, find copies, make splits."),
     _Command("train", _TRAIN, "Train the student on the oracle's labels."),
     _Command("runs", _TRAIN, "Compare finished training runs."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from distilled_filters.checkpoints import sha256_of
 from distilled_filters.errors import SpecError
-from distilled_filters.files import write_json, write_text
+from distilled_filters.files import write_json, write_json_lines, write_text
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.registry import newest_folders
 from distilled_filters.spec import LensSpec, read_filter_spec
@@ -27,7 +26,7 @@ from distilled_filters.training.prepare.clusters import (
     without_bridges,
     without_held_out_copies,
 )
-from distilled_filters.training.prepare.duplicates import components, find_copies, normalised
+from distilled_filters.training.prepare.duplicates import NEAR_COPY, components, find_copies, normalised
 from distilled_filters.training.prepare.labels import in_scope, judged_lenses, mean_scores, merge_runs, verdict
 from distilled_filters.training.prepare.rows import (
     ArticleRow,
@@ -65,7 +64,7 @@ class Settings:
 
     held_out: float = 0.2
     seed: int = 20
-    threshold: float = 0.6
+    threshold: float = NEAR_COPY
     drop_near: bool = False
     keep_splits: bool = False
     train_only: tuple[str, ...] = ()
@@ -272,7 +271,7 @@ def _write(dataset: Dataset, inputs: Sequence[Path], output: Path, settings: Set
         "rejected.jsonl": [rejection.as_row() for rejection in dataset.rejected],
     }
     for name, rows in files.items():
-        write_text(output / name, "".join(map(_line, rows)))
+        write_json_lines(output / name, rows)
     card = {
         "command": command,
         "inputs": [{"file": str(path), "sha256": sha256_of(path)} for path in inputs],
@@ -282,12 +281,3 @@ def _write(dataset: Dataset, inputs: Sequence[Path], output: Path, settings: Set
     write_text(output / "DATA.md", render(card))
     write_json(output / "data.json", card)
     return card
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    text = json.dumps(row, ensure_ascii=False)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:  # half of a surrogate pair
-        text = json.dumps(row)
-    return text + "\n"

@@ -1,0 +1,134 @@
+"""Replay active learning on labelled data: `python benchmarks/active.py --data DATA --json OUT [--plot OUT.png]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from tokenizers import Tokenizer
+
+from distilled_filters.files import write_json
+from distilled_filters.preprocess import Preprocessor
+from distilled_filters.training.active.proxy import Features
+from distilled_filters.training.active.simulation import QUALITIES, RANDOM, Plan, Question, mean_curve, replay, share_needed
+from distilled_filters.training.active.strategies import MIXED, STRATEGIES
+from distilled_filters.training.data import Example, read_examples, read_lenses, shared_preprocessing, true_dimensions
+
+# What no student has chosen or a language model written; the whole training split has both.
+_POOLS: dict[str, Sequence[str] | None] = {"real": ("natural", "enriched"), "whole": None}
+_TRAINING = ("train", "calibration")
+_SPLITS = ("validation", "test")
+_STRATEGIES = (RANDOM, MIXED, *(name for name in STRATEGIES if name != RANDOM))
+
+
+def main() -> None:
+    options = _options()
+    console = Console(stderr=True)
+    plan = Plan(budget=options.budget)
+    lenses = read_lenses(options.filters)
+    examples, pool, judged = _articles(options, console)
+    settings = {
+        "pool": options.pool,
+        "pool_articles": len(pool),
+        "judged_articles": {split: len(rows) for split, rows in judged.items()},
+        "plan": vars(plan),
+        "strategies": options.strategies,
+        "random_runs": options.random_runs,
+        "runs": options.runs,
+    }
+    done = _earlier(options.json, settings)
+    texts = [example.text for example in examples]
+    vocabulary = 1 + max(int(example.bag.tokens.max()) for example in examples)
+    with console.status("features"):
+        features = Features(texts, [example.bag for example in examples], vocabulary, pool)
+    for lens in lenses:
+        if lens.name in done or (options.lens and lens.name not in options.lens):
+            continue
+        question = Question(lens, true_dimensions(examples, lens), pool, judged)
+        runs: dict[str, list[Any]] = {}
+        for strategy in options.strategies:
+            with console.status(f"{lens.name}, {strategy}"):
+                count = options.random_runs if strategy == RANDOM else options.runs
+                runs[strategy] = [replay(features, question, strategy, seed, plan) for seed in range(count)]
+        done[lens.name] = {"runs": runs, "shares": shares(runs, plan)}
+        write_json(options.json, {"settings": settings, "lenses": done})
+        console.print(f"{lens.name}: {_line(done[lens.name]['shares'])}")
+    if options.plot:
+        from active_plot import draw
+
+        draw(json.loads(options.json.read_text(encoding="utf-8")), options.plot, "test")
+
+
+def shares(runs: dict[str, list[Any]], plan: Plan) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return, by split, figure and strategy, the share of the labels that random selection's last mean takes."""
+    return {
+        split: {
+            quality: {
+                strategy: share_needed(
+                    plan.labels,
+                    mean_curve(each, split, quality),
+                    float(mean_curve(runs[RANDOM], split, quality)[-1]),
+                )
+                for strategy, each in runs.items()
+                if strategy != RANDOM
+            }
+            for quality in QUALITIES
+        }
+        for split in _SPLITS
+    }
+
+
+def _line(found: dict[str, dict[str, dict[str, float | None]]]) -> str:
+    each = found["validation"][QUALITIES[0]].items()
+    return ", ".join(f"{strategy} {'never' if share is None else f'{share:.0%}'}" for strategy, share in each)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="a data folder, as `distillery prepare` writes it")
+    parser.add_argument("--filters", type=Path, default=Path("filters"), help="the lenses, and a tokenizer")
+    parser.add_argument("--json", type=Path, required=True, metavar="OUT", help="results; lenses found in it are kept")
+    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the curves on the test split")
+    parser.add_argument("--pool", choices=_POOLS, default="real", help="which training articles may be labelled")
+    parser.add_argument("--budget", type=int, default=Plan.budget, help="labels in the end")
+    parser.add_argument("--random-runs", type=int, default=8, help="seeds of random selection")
+    parser.add_argument("--runs", type=int, default=4, help="seeds of every other strategy")
+    parser.add_argument("--strategies", nargs="+", choices=_STRATEGIES, default=list(_STRATEGIES))
+    parser.add_argument("--lens", action="append", help="this lens only; may be repeated")
+    return parser.parse_args()
+
+
+def _articles(options: argparse.Namespace, console: Console) -> tuple[list[Example], Any, dict[str, Any]]:
+    """Return the articles in play, and the indices of the pool and of each held-out split."""
+    lenses = read_lenses(options.filters)
+    tokenizer = Tokenizer.from_file(str(next(options.filters.glob("backbones/*/v*/tokenizer.json"))))
+    with console.status("reading articles"):
+        found = read_examples(options.data, lenses, Preprocessor(shared_preprocessing(lenses), tokenizer))
+    strata = _POOLS[options.pool]
+    pool = [each for each in found if each.split in _TRAINING and (strata is None or each.stratum in strata)]
+    parts = {split: [each for each in found if each.split == split] for split in _SPLITS}
+    examples, ends = pool + [each for part in parts.values() for each in part], len(pool)
+    judged = {}
+    for split, part in parts.items():
+        judged[split] = np.arange(ends, ends + len(part))
+        ends += len(part)
+    return examples, np.arange(len(pool)), judged
+
+
+def _earlier(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["settings"] != settings:
+        raise SystemExit(f"{path} holds a run with other settings; name another --json, or remove it")
+    lenses: dict[str, Any] = found["lenses"]
+    return lenses
+
+
+if __name__ == "__main__":
+    main()
