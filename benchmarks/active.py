@@ -30,52 +30,50 @@ def main() -> None:
     options = _options()
     console = Console(stderr=True)
     plan = Plan(budget=options.budget)
-    lenses = read_lenses(options.filters)
+    lenses = [lens for lens in read_lenses(options.filters) if not options.lens or lens.name in options.lens]
     examples, pool, judged = _articles(options, console)
     settings = {
         "pool": options.pool,
         "pool_articles": len(pool),
         "judged_articles": {split: len(rows) for split, rows in judged.items()},
         "plan": vars(plan),
-        "strategies": options.strategies,
-        "random_runs": options.random_runs,
-        "runs": options.runs,
     }
     done = _earlier(options.json, settings)
-    texts = [example.text for example in examples]
-    vocabulary = 1 + max(int(example.bag.tokens.max()) for example in examples)
+    texts, bags = [example.text for example in examples], [example.bag for example in examples]
     with console.status("features"):
-        features = Features(texts, [example.bag for example in examples], vocabulary, pool)
-    for lens in lenses:
-        if lens.name in done or (options.lens and lens.name not in options.lens):
-            continue
-        question = Question(lens, true_dimensions(examples, lens), pool, judged)
-        runs: dict[str, list[Any]] = {}
-        for strategy in options.strategies:
+        features = Features(texts, bags, 1 + max(int(bag.tokens.max()) for bag in bags), pool)
+    for strategy in options.strategies:
+        for lens in lenses:
+            question = Question(lens, true_dimensions(examples, lens), pool, judged)
+            runs = done.setdefault(lens.name, {}).setdefault(strategy, [])
+            wanted = options.random_runs if strategy == RANDOM else options.runs
             with console.status(f"{lens.name}, {strategy}"):
-                count = options.random_runs if strategy == RANDOM else options.runs
-                runs[strategy] = [replay(features, question, strategy, seed, plan) for seed in range(count)]
-        done[lens.name] = {"runs": runs, "shares": shares(runs, plan)}
-        write_json(options.json, {"settings": settings, "lenses": done})
-        console.print(f"{lens.name}: {_line(done[lens.name]['shares'])}")
+                runs += [_rounded(replay(features, question, strategy, seed, plan)) for seed in range(len(runs), wanted)]
+            write_json(options.json, {"settings": settings, "runs": done, "shares": _shares(done, plan)})
+            console.print(f"{lens.name}, {strategy}: {len(runs)} runs")
     if options.plot:
         from active_plot import draw
 
-        draw(json.loads(options.json.read_text(encoding="utf-8")), options.plot, "test")
+        draw(json.loads(options.json.read_text(encoding="utf-8")), options.plot)
 
 
-def shares(runs: dict[str, list[Any]], plan: Plan) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Return, by split, figure and strategy, the share of the labels that random selection's last mean takes."""
+def _shares(done: dict[str, dict[str, list[Any]]], plan: Plan) -> dict[str, Any]:
+    """Return, by split, figure, strategy and lens, the share of the labels that random selection's last mean takes."""
+
+    def share(lens: str, strategy: str, split: str, quality: str) -> float | None:
+        target = float(mean_curve(done[lens][RANDOM], split, quality)[-1])
+        return share_needed(plan.labels, mean_curve(done[lens][strategy], split, quality), target)
+
+    strategies = dict.fromkeys(strategy for runs in done.values() for strategy in runs if strategy != RANDOM)
     return {
         split: {
             quality: {
-                strategy: share_needed(
-                    plan.labels,
-                    mean_curve(each, split, quality),
-                    float(mean_curve(runs[RANDOM], split, quality)[-1]),
-                )
-                for strategy, each in runs.items()
-                if strategy != RANDOM
+                strategy: {
+                    lens: share(lens, strategy, split, quality)
+                    for lens, runs in done.items()
+                    if runs.get(strategy) and runs.get(RANDOM)
+                }
+                for strategy in strategies
             }
             for quality in QUALITIES
         }
@@ -83,16 +81,18 @@ def shares(runs: dict[str, list[Any]], plan: Plan) -> dict[str, dict[str, dict[s
     }
 
 
-def _line(found: dict[str, dict[str, dict[str, float | None]]]) -> str:
-    each = found["validation"][QUALITIES[0]].items()
-    return ", ".join(f"{strategy} {'never' if share is None else f'{share:.0%}'}" for strategy, share in each)
+def _rounded(run: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:
+    return {
+        split: {name: [round(value, 4) for value in curve] for name, curve in curves.items()}
+        for split, curves in run.items()
+    }
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a data folder, as `distillery prepare` writes it")
     parser.add_argument("--filters", type=Path, default=Path("filters"), help="the lenses, and a tokenizer")
-    parser.add_argument("--json", type=Path, required=True, metavar="OUT", help="results; lenses found in it are kept")
+    parser.add_argument("--json", type=Path, required=True, metavar="OUT", help="results; runs that it holds are kept")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the curves on the test split")
     parser.add_argument("--pool", choices=_POOLS, default="real", help="which training articles may be labelled")
     parser.add_argument("--budget", type=int, default=Plan.budget, help="labels in the end")
@@ -120,14 +120,14 @@ def _articles(options: argparse.Namespace, console: Console) -> tuple[list[Examp
     return examples, np.arange(len(pool)), judged
 
 
-def _earlier(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+def _earlier(path: Path, settings: dict[str, Any]) -> dict[str, dict[str, list[Any]]]:
     if not path.is_file():
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
     if found["settings"] != settings:
-        raise SystemExit(f"{path} holds a run with other settings; name another --json, or remove it")
-    lenses: dict[str, Any] = found["lenses"]
-    return lenses
+        raise SystemExit(f"{path} holds runs with other settings; name another --json, or remove it")
+    runs: dict[str, dict[str, list[Any]]] = found["runs"]
+    return runs
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ DistilledFiltersError
 │   └── ResumeError                     a run that cannot be begun or taken up
 ├── training.data.DatasetError (ValueError)   a data folder that cannot be used
 │   └── SplitLeakError                  copies of one article lie in two splits
+├── training.oracle.errors.OracleError  a language model that cannot be asked
+│   ├── AnswerError                     one question has no usable answer; carries its Problem
+│   └── OracleStoppedError              no question can be asked any more; carries its Stop
 └── RecordError (ValueError)            one article that cannot be scored; carries its Status
     └── NonFiniteScoreError (ArithmeticError)   the student answered NaN or infinity
 """

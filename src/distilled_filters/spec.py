@@ -30,6 +30,7 @@ __all__ = [
     "Gate",
     "HubSource",
     "LensSpec",
+    "OracleReading",
     "Preprocessing",
     "Tier",
     "problems_of",
@@ -101,6 +102,13 @@ class Preprocessing(_Spec):
     max_unknown: Annotated[float, Field(gt=0, le=1, description="share of characters outside the vocabulary")]
 
 
+class OracleReading(_Spec):
+    """What of an article the oracle is shown, in words after cleaning: as much as the student reads, or more."""
+
+    head_words: Annotated[int, Field(gt=0)] = 300
+    tail_words: Annotated[int, Field(gt=0)] = 100
+
+
 class Checkpoint(_Spec):
     """Trained weights of one filter on one backbone."""
 
@@ -134,6 +142,7 @@ class LensSpec(_Spec):
     gate: Gate | None = None
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1)]
     preprocessing: Preprocessing
+    oracle: OracleReading = OracleReading()
 
     @field_validator("name")
     @classmethod

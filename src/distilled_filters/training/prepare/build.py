@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from distilled_filters.checkpoints import sha256_of
+from distilled_filters.decision import verdict
 from distilled_filters.errors import SpecError
 from distilled_filters.files import write_json, write_json_lines, write_text
 from distilled_filters.preprocess import Preprocessor
@@ -27,7 +28,7 @@ from distilled_filters.training.prepare.clusters import (
     without_held_out_copies,
 )
 from distilled_filters.training.prepare.duplicates import NEAR_COPY, components, find_copies, normalised
-from distilled_filters.training.prepare.labels import in_scope, judged_lenses, mean_scores, merge_runs, verdict
+from distilled_filters.training.prepare.labels import in_scope, judged_lenses, mean_scores, merge_runs
 from distilled_filters.training.prepare.rows import (
     ArticleRow,
     LabelRow,

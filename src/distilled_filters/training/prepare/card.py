@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 import distilled_filters
+from distilled_filters.decision import verdict
 from distilled_filters.result import TokenUse
 from distilled_filters.spec import LensSpec
-from distilled_filters.training.prepare.labels import in_scope, mean_scores, self_agreement, verdict
+from distilled_filters.training.prepare.labels import in_scope, mean_scores, self_agreement
 from distilled_filters.training.prepare.rows import LabelRow, Rejection, Run
 
 __all__ = ["SPLITS", "Dataset", "describe", "render"]
