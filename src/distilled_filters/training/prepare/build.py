@@ -29,6 +29,7 @@ from distilled_filters.training.prepare.clusters import (
 )
 from distilled_filters.training.prepare.duplicates import NEAR_COPY, components, find_copies, normalised
 from distilled_filters.training.prepare.labels import in_scope, judged_lenses, mean_scores, merge_runs
+from distilled_filters.training.prepare.mix import Mix, hold_mix
 from distilled_filters.training.prepare.rows import (
     ArticleRow,
     LabelRow,
@@ -45,6 +46,7 @@ __all__ = ["Settings", "prepare"]
 _TRAIN = "train"
 _NO_LANGUAGE = "und"
 _NO_STRATUM = "unstated"
+_SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Settings:
         drop_near: Keep one article of each group of near copies; all of them otherwise, in one split.
         keep_splits: Leave articles in the split they name; those that name none are for training.
         train_only: Strata that are never held out, such as those a student chose.
+        mix: The shares of real and synthetic articles in training; None takes all there are.
         lens: The lens of label rows that name no `filter`.
         base: The encoder whose tokenizer counts tokens, a Hub id or a folder; None for the
             backbone of the filters.
@@ -69,6 +72,7 @@ class Settings:
     drop_near: bool = False
     keep_splits: bool = False
     train_only: tuple[str, ...] = ()
+    mix: Mix | None = None
     lens: str | None = None
     base: str | None = None
 
@@ -136,6 +140,15 @@ def prepare(
         units = _units(labelled, rows, clusters, runs, [lenses[name] for name in judged], settings.train_only)
         splits = assign(units, settings.held_out, settings.seed)
 
+    mixed, left_out = None, []
+    if settings.mix is not None:
+        training = [row for row in labelled if splits[clusters[row]] == _TRAIN]
+        mixed = hold_mix(settings.mix, {rows[row].id: rows[row].stratum == _SYNTHETIC for row in training}, settings.seed)
+        out = set(mixed.left_out)
+        left_out = [row for row in labelled if rows[row].id in out]
+        labelled = [row for row in labelled if rows[row].id not in out]
+        kept = [row for row in kept if rows[row].id not in out]
+
     dataset = Dataset(
         labelled=[_output_row(rows[row], clusters[row], splits[clusters[row]]) for row in labelled],
         unlabelled=[
@@ -149,6 +162,8 @@ def prepare(
         pairs=[(rows[pair.first].id, rows[pair.second].id, pair.similarity) for pair in copies if not pair.exact],
         lenses=[lenses[name] for name in judged],
         all_lenses=len(lenses),
+        mix=mixed,
+        left_out=[_output_row(rows[row], clusters[row], _TRAIN) for row in left_out],
     )
     return _write(dataset, [*articles, *labels], output, settings, command)
 
@@ -230,7 +245,7 @@ def _units(
         Unit(
             name=cluster,
             kind=(
-                "synthetic" if any(row.stratum == "synthetic" for row in group) else "real",
+                _SYNTHETIC if any(row.stratum == _SYNTHETIC for row in group) else "real",
                 "+".join(sorted({row.language or _NO_LANGUAGE for row in group})),
             ),
             levels=frozenset(level for row in group for level in _levels(runs[row.id], lenses)),
@@ -255,7 +270,7 @@ def _output_row(row: ArticleRow, cluster: str, split: str | None) -> dict[str, A
     stratum = row.stratum or _NO_STRATUM
     return {
         **given, "id": row.id, "title": row.article.title, "content": row.article.content,
-        "language": row.language or _NO_LANGUAGE, "stratum": stratum, "synthetic": stratum == "synthetic",
+        "language": row.language or _NO_LANGUAGE, "stratum": stratum, "synthetic": stratum == _SYNTHETIC,
         "cluster": cluster, **({"split": split} if split else {}),
     }  # fmt: skip
 
@@ -270,7 +285,10 @@ def _write(dataset: Dataset, inputs: Sequence[Path], output: Path, settings: Set
         "labels.jsonl": [{"id": id_, "runs": runs} for id_, runs in dataset.runs.items()],
         "unlabelled.jsonl": dataset.unlabelled,
         "rejected.jsonl": [rejection.as_row() for rejection in dataset.rejected],
+        **({"left_out.jsonl": dataset.left_out} if dataset.mix else {}),
     }
+    if not dataset.mix:
+        (output / "left_out.jsonl").unlink(missing_ok=True)
     for name, rows in files.items():
         write_json_lines(output / name, rows)
     card = {
