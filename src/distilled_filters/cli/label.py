@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,8 @@ from distilled_filters.cli.training_options import FiltersFolder, training_extra
 from distilled_filters.errors import SettingError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from distilled_filters.training.oracle.label import Estimate, Labelling
     from distilled_filters.training.oracle.providers import Endpoint
 
@@ -116,7 +119,7 @@ def command(
     with training_extra("oracle"):
         from distilled_filters.training.oracle.label import Job, opened
         from distilled_filters.training.oracle.providers import make_endpoint
-    from distilled_filters.cli.terminal import notes, plain, write_json
+    from distilled_filters.cli.terminal import notes, write_json
 
     def endpoint(name: str | None) -> Endpoint:
         return make_endpoint(
@@ -145,17 +148,26 @@ def command(
         _announce(estimate, oracles, budget)
         _agree(estimate, budget, yes=yes)
         with _Bar(labelling, budget) as bar:
-            report = asyncio.run(
-                labelling.run(bar.step, lambda text: notes().print(plain(text, "dim"), soft_wrap=True))
-            )
+            say = partial(_say, notes())
+            try:
+                report = asyncio.run(labelling.run(bar.step, say))
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("what was paid for is kept, and the same command goes on") from None
     if as_json:
         write_json(report)
     else:
         _show(report, output)
     if report["stopped"]:
         fail(report["stopped"]["message"])
-    if report["refused"] or any(each["failed"] for each in report["oracles"].values()):
+    asked = [*report["oracles"].values(), *filter(None, [report["adjudication"]])]
+    if report["refused"] or any(each["failed"] for each in asked):
         raise typer.Exit(FINDINGS)
+
+
+def _say(console: Console, text: str) -> None:
+    from distilled_filters.cli.terminal import plain
+
+    console.print(plain(text, "dim"), soft_wrap=True)
 
 
 def _announce(estimate: Estimate, oracles: list[Endpoint], budget: float | None) -> None:
@@ -271,22 +283,30 @@ def _show(report: dict[str, Any], output: Path) -> None:
     console.print(plain(f"wrote {output / 'labels.jsonl'}", "dim"), soft_wrap=True)
 
 
-def _show_agreement(pairs: list[dict[str, Any]], console: Any) -> None:
+def _show_agreement(pairs: list[dict[str, Any]], console: Console) -> None:
     from distilled_filters.cli.terminal import grid, plain
 
-    names = list(pairs[0]["dimensions"])
-    table = grid("agreement", "pairs", "tier", "scope", "MAE", "r", *(f"{name} MAE (r)" for name in names))
-    for pair in pairs:
-        sides = pair["oracles"]
-        table.add_row(
-            plain(" / ".join(sides) if len(sides) > 1 else f"{sides[0]} with itself", "bold"),
-            f"{pair['pairs']:,}", f"{pair['tier_agreement']:.3f}", f"{pair['scope_agreement']:.3f}",
-            f"{pair['average_mae']:.3f}", _r(pair["average_correlation"]),
-            *(f"{each['mae']:.2f} ({_r(each['correlation'])})" for each in pair["dimensions"].values()),
-        )  # fmt: skip
     console.print()
+    table = grid("agreement", "pairs", "tier", "scope", "MAE (r) of the weighted average")
+    for pair in pairs:
+        table.add_row(
+            plain(_sides(pair), "bold"), f"{pair['pairs']:,}", f"{pair['tier_agreement']:.3f}",
+            f"{pair['scope_agreement']:.3f}", _error(pair["average_mae"], pair["average_correlation"]),
+        )  # fmt: skip
     console.print(table)
+    console.print()
+    table = grid("MAE (r) by dimension", *map(_sides, pairs))
+    for name in pairs[0]["dimensions"]:
+        found = [pair["dimensions"][name] for pair in pairs]
+        table.add_row(plain(name), *(_error(each["mae"], each["correlation"]) for each in found))
+    console.print(table)
+    console.print()
 
 
-def _r(correlation: float | None) -> str:
-    return "-" if correlation is None else f"{correlation:.2f}"
+def _sides(pair: dict[str, Any]) -> str:
+    sides = pair["oracles"]
+    return " / ".join(sides) if len(sides) > 1 else f"{sides[0]} / itself"
+
+
+def _error(mae: float, correlation: float | None) -> str:
+    return f"{mae:.2f} ({'-' if correlation is None else f'{correlation:.2f}'})"

@@ -96,6 +96,7 @@ class ScriptedOracle:
     ) -> None:
         self.answer, self.fault, self.seconds, self.slow, self.retry_after = answer, fault, seconds, slow, retry_after
         self.account = Account()
+        self.batches = Batches(self)
         self.asks: list[Ask] = []
         self.under_way = self.most_under_way = 0
         self._answered: dict[str, bytes] = {}
@@ -107,11 +108,17 @@ class ScriptedOracle:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                content = self.rfile.read(int(self.headers["Content-Length"]))
                 try:
-                    oracle._serve(self, body)
+                    if self.path.endswith("/chat/completions"):
+                        oracle._serve(self, json.loads(content))
+                    else:
+                        oracle.batches.post(self, content)
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True
+
+            def do_GET(self) -> None:
+                oracle.batches.get(self)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -209,6 +216,69 @@ class ScriptedOracle:
         choice = {"index": 0, "message": message, "finish_reason": finish}
         response = {"id": f"reply-{ask.number}", "object": "chat.completion", "model": ask.body["model"]}
         return json.dumps({**response, "choices": [choice], "usage": usage}).encode()
+
+
+class Batches:
+    """`/v1/files` and `/v1/batches` of the OpenAI protocol; a batch is done at the second look."""
+
+    def __init__(self, oracle: ScriptedOracle) -> None:
+        self.oracle = oracle
+        self.files: dict[str, bytes] = {}
+        self.made: dict[str, Body] = {}
+        self.on_create: Callable[[], None] = lambda: None
+
+    def post(self, handler: BaseHTTPRequestHandler, content: bytes) -> None:
+        if handler.path.endswith("/files"):
+            part = next(part for part in content.split(b"\r\n--") if b'name="file"' in part)
+            id_ = self._file(part.split(b"\r\n\r\n", 1)[1])
+            document: Body = {"id": id_, "object": "file", "bytes": 1, "created_at": 1, "filename": "batch.jsonl"}
+            _write(handler, 200, json.dumps({**document, "purpose": "batch", "status": "processed"}).encode())
+            return
+        asked = json.loads(content)
+        batch = self._batch(asked)
+        self.made[batch["id"]] = batch
+        self.on_create()
+        _write(handler, 200, json.dumps(batch).encode())
+
+    def get(self, handler: BaseHTTPRequestHandler) -> None:
+        parts = handler.path.split("?")[0].strip("/").split("/")
+        if parts[-1] == "content":
+            _write(handler, 200, self.files[parts[-2]])
+        elif parts[-1] == "batches":
+            found = list(self.made.values())
+            _write(handler, 200, json.dumps({"object": "list", "data": found, "has_more": False}).encode())
+        else:
+            batch = self.made[parts[-1]]
+            _write(handler, 200, json.dumps(batch).encode())
+            batch["status"] = "completed"
+
+    def _file(self, content: bytes) -> str:
+        self.files[id_ := f"file-{len(self.files)}"] = content
+        return id_
+
+    def _batch(self, asked: Body) -> Body:
+        results: list[Body] = []
+        errors: list[Body] = []
+        for line in self.files[asked["input_file_id"]].splitlines():
+            request = json.loads(line)
+            ask = Ask(len(self.oracle.asks), request["custom_id"], request["body"], {}, 0)
+            self.oracle.asks.append(ask)
+            fault = self.oracle.fault(ask)
+            if fault is Fault.BROKEN:
+                response = {"status_code": 500, "body": {"error": {"message": "boom"}}}
+                errors.append({"custom_id": ask.key, "response": response, "error": None})
+                continue
+            body = json.loads(self.oracle._paid(ask, fault))
+            results.append({"custom_id": ask.key, "response": {"status_code": 200, "body": body}, "error": None})
+        output, failed = (
+            self._file("".join(json.dumps(row) + "\n" for row in rows).encode()) if rows else None
+            for rows in (results, errors)
+        )
+        return {
+            "id": f"batch-{len(self.made)}", "object": "batch", "endpoint": asked["endpoint"], "status": "in_progress",
+            "input_file_id": asked["input_file_id"], "completion_window": "24h", "created_at": 1,
+            "metadata": asked["metadata"], "output_file_id": output, "error_file_id": failed,
+        }  # fmt: skip
 
 
 def _write(

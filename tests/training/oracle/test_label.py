@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +205,19 @@ def test_nobody_spends_without_being_told(label: Label, tmp_path: Path) -> None:
         assert "--yes" in done.stderr
         assert "about $" in done.stderr
         assert CliRunner().invoke(app, ["label", *given, "--budget", "1"]).exit_code == 0
+
+
+def test_labelling_needs_no_library_of_training(tmp_path: Path) -> None:
+    blocked = "torch transformers sklearn scipy datasketch tomlkit jinja2 matplotlib accelerate onnx pandas pyarrow"
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({blocked.split()!r}))
+import distilled_filters.training.scaffold, distilled_filters.training.oracle.label
+from typer.testing import CliRunner
+from distilled_filters.cli.app import app
+line = ["label", "-f", "uplifting", "--filters", {str(FILTERS)!r}, "-s", "absent.jsonl", "-o", {str(tmp_path)!r}]
+done = CliRunner().invoke(app, [*line, "--preset", "ollama", "--model", "any"])
+assert "there is no file absent.jsonl" in done.stderr, done.stderr
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

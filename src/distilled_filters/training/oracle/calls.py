@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -68,7 +69,8 @@ class Calls:
         """Name the folder; entering the context opens `calls.jsonl` in it."""
         self.path = folder / "calls.jsonl"
         self._lock = FileLock(folder / ".lock")
-        self._descriptor = -1
+        self._file: FileIO | None = None
+        self._end = 0
         self._places: dict[str, tuple[int, int]] = {}
         self._open: dict[tuple[str, int], tuple[str, float]] = {}
         self._attempts: dict[str, int] = {}
@@ -89,8 +91,8 @@ class Calls:
                 f"another command is asking into {self.path.parent}; wait for it, or choose another folder"
             ) from None
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            self._end = self._replay()
+            self._file = FileIO(self.path, "a+")
+            self._replay()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -99,9 +101,9 @@ class Calls:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
         self._lock.release()
 
     def __contains__(self, call: object) -> bool:
@@ -112,7 +114,8 @@ class Calls:
         if call not in self._places:
             return None
         offset, length = self._places[call]
-        event: dict[str, Any] = json.loads(os.pread(self._descriptor, length, offset))
+        self._opened.seek(offset)
+        event: dict[str, Any] = json.loads(self._opened.read(length) or b"")
         return event
 
     def send(self, call: str, model: str, usd_at_most: float, note: Mapping[str, Any] | None = None) -> int:
@@ -137,6 +140,11 @@ class Calls:
         names = self._spending if model is None else [model]
         return sum((self._spending.get(name, Spending()) for name in names), Spending())
 
+    @property
+    def models(self) -> list[str]:
+        """The models that were asked, by name."""
+        return sorted(self._spending)
+
     def last_day(self, model: str) -> list[float]:
         """Return when calls to a model were sent in the last 24 hours, in seconds since the epoch, oldest first."""
         recent = [at for at in self._sent_at.get(model, ()) if at > time.time() - _DAY]
@@ -145,18 +153,25 @@ class Calls:
 
     def _append(self, event: dict[str, Any]) -> None:
         line = json.dumps(event, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-        written = os.write(self._descriptor, line)
+        file = self._opened
+        written = file.write(line)
         if written != len(line):
             # What is missing would make this line part of the next one.
-            os.ftruncate(self._descriptor, self._end)
+            file.truncate(self._end)
             raise OSError(f"{self.path}: the disk took {written} of {len(line)} bytes; make room and run again")
         if event["event"] == "reply":
             # What was paid for must outlive a power cut too; a kill alone takes nothing that was written.
-            os.fsync(self._descriptor)
+            os.fsync(file.fileno())
         self._note(event, self._end, len(line))
         self._end += len(line)
 
-    def _replay(self) -> int:
+    @property
+    def _opened(self) -> FileIO:
+        if self._file is None:
+            raise ValueError(f"{self.path} is not open; use `with Calls(folder) as calls`")
+        return self._file
+
+    def _replay(self) -> None:
         end = 0
         with self.path.open("rb") as file:
             for line in file:
@@ -172,8 +187,8 @@ class Calls:
                 self._note(event, end, len(line))
                 end += len(line)
         # A kill in the middle of a write leaves a line without an end; its attempt stays in doubt.
-        os.ftruncate(self._descriptor, end)
-        return end
+        self._opened.truncate(end)
+        self._end = end
 
     def _note(self, event: dict[str, Any], offset: int, length: int) -> None:
         call, attempt = event["call"], event["attempt"]

@@ -50,8 +50,12 @@ _MINUTE = 60.0
 _DAY = 24 * 3600.0
 _LONGEST_PAUSE = 60.0
 _LOOK_AGAIN = 0.05
+# Characters of an error: a gateway may answer with a page.
+_SHOWN = 1000
 # Tokens of a text by its bytes: 4 is usual in European languages, and no tokenizer in use is worse than 2 there.
 _BYTES_A_TOKEN, _FEWEST_BYTES_A_TOKEN = 4, 2
+# The question, and its repair.
+_TURNS = 2
 # So many questions in a row without any answer, and nobody is there.
 _HOPELESS = 10
 
@@ -108,7 +112,10 @@ class Oracle:
             )
         self._key = os.environ.get(API_KEY, "").strip()
         if not self._key and not endpoint.is_local:
-            raise SettingError(f"no key for {endpoint.base_url}: set the environment variable {API_KEY}")
+            raise SettingError(
+                f"no key for {endpoint.base_url}: set the environment variable {API_KEY}, "
+                "to any text where the server asks for none"
+            )
         self.endpoint = endpoint
         self.calls = calls
         self.budget_usd = budget_usd
@@ -156,9 +163,9 @@ class Oracle:
 
     async def answer(self, question: Question[M]) -> Reply[M]:
         """Do what `ask` does for a question made beforehand."""
-        while (turn := self._next_turn(question)) is not None:
-            await self._call(turn, question)
-        return self.reply(question)
+        while isinstance(state := self._state(question), _Turn):
+            await self._call(state, question)
+        return state
 
     def reply(self, question: Question[M]) -> Reply[M]:
         """Return the reply to a question that is in the journal with all its turns.
@@ -167,21 +174,10 @@ class Oracle:
             AnswerError: when its answer cannot be used.
             OracleError: when it has not been asked.
         """
-        turn, usage, cost = self._first_turn(question), Usage(), 0.0
-        for number in (1, 2):
-            event = self.calls.reply(turn.call)
-            if event is None:
-                raise OracleError(f"the question {turn.call[:12]} has not been asked")
-            usage, cost = usage + Usage(**event["usage"]), cost + event["usd"]
-            try:
-                parsed = _checked(event["response"], question)
-            except AnswerError as error:
-                if number == 2 or error.problem is Problem.REFUSED:
-                    raise
-                turn = self._repair_turn(question, turn, event["response"], error)
-            else:
-                return Reply(parsed, event["response"], usage, cost, number)
-        raise AssertionError("two turns end in a reply or an error")
+        state = self._state(question)
+        if isinstance(state, _Turn):
+            raise OracleError(f"the question {state.call[:12]} has not been asked")
+        return state
 
     def is_begun(self, question: Question[M]) -> bool:
         """Tell whether the first turn of a question is in the journal."""
@@ -189,12 +185,17 @@ class Oracle:
 
     def is_asked(self, question: Question[M]) -> bool:
         """Tell whether a question is in the journal with all its turns, answered well or not."""
-        return self._next_turn(question) is None
+        return self.request(question) is None
 
     def request(self, question: Question[M]) -> tuple[str, dict[str, Any]] | None:
         """Return the call that a question needs next, its key and its request's body; None when it is asked."""
-        turn = self._next_turn(question)
-        return None if turn is None else (turn.call, self._body(turn, question.schema, self._structure))
+        try:
+            state = self._state(question)
+        except AnswerError:
+            return None
+        if isinstance(state, _Turn):
+            return state.call, self._body(state, question.schema, self._structure)
+        return None
 
     def expected_tokens(self, question: Question[M]) -> int:
         """Return about how many tokens the question itself has."""
@@ -249,21 +250,22 @@ class Oracle:
         canonical = json.dumps(asked, sort_keys=True, ensure_ascii=True)
         return _Turn(hashlib.sha256(canonical.encode()).hexdigest(), messages)
 
-    def _next_turn(self, question: Question[M]) -> _Turn | None:
-        """Return the first turn whose reply is not in the journal; None where the conversation is over."""
-        turn = self._first_turn(question)
-        for number in (1, 2):
-            event = self.calls.reply(turn.call)
-            if event is None:
-                return turn
+    def _state(self, question: Question[M]) -> _Turn | Reply[M]:
+        """Return the first turn whose reply is not in the journal, or the reply where the conversation is over.
+
+        Raises:
+            AnswerError: when it is over without a usable answer.
+        """
+        turn, usage, cost, number = self._first_turn(question), Usage(), 0.0, 1
+        while (event := self.calls.reply(turn.call)) is not None:
+            usage, cost = usage + Usage(**event["usage"]), cost + event["usd"]
             try:
-                _checked(event["response"], question)
+                return Reply(_checked(event["response"], question), event["response"], usage, cost, number)
             except AnswerError as error:
-                if number == 1 and error.problem is not Problem.REFUSED:
-                    turn = self._repair_turn(question, turn, event["response"], error)
-                    continue
-            return None
-        return None
+                if number == _TURNS or error.problem is Problem.REFUSED:
+                    raise
+                turn, number = self._repair_turn(question, turn, event["response"], error), number + 1
+        return turn
 
     def _body(self, turn: _Turn, schema: type[BaseModel], structure: Structure) -> dict[str, Any]:
         endpoint, document = self.endpoint, json_schema(schema)
@@ -324,7 +326,7 @@ class Oracle:
         try:
             response = await self._send(turn.call, body)
         except openai.OpenAIError as error:
-            said = self.redacted(str(error))
+            said = self.redacted(str(error))[:_SHOWN]
             if isinstance(error, openai.APIStatusError):
                 self.calls.fail(turn.call, attempt, error.status_code, said)
             if structure is not Structure.WORDS and wants_no_schema(error):
@@ -338,7 +340,7 @@ class Oracle:
             self._under_way -= 1
         if response.get("error") and not response.get("choices"):
             # Gateways tell a provider's error with status 200.
-            said = self.redacted(json.dumps(response["error"]))
+            said = self.redacted(json.dumps(response["error"]))[:_SHOWN]
             self.calls.fail(turn.call, attempt, None, said)
             raise TransientError(said)
         usage, cost = self.billed(response, body)

@@ -195,13 +195,13 @@ class Labelling:
         return asked
 
     async def _label(self, oracle: Oracle, progress: Progress, say: Callable[[str], None]) -> None:
-        model, units = oracle.endpoint.model, list(self._units(oracle))
+        model = oracle.endpoint.model
         work: Callable[[_Unit], Awaitable[Reply[BaseModel]]] = _asking(oracle)
         if self._job.batch:
-            questions = [unit.question for unit in units]
+            questions = [unit.question for unit in self._units(oracle)]
             await ask_in_batches(oracle, questions, self._calls.path.parent, poll=self._job.poll, say=say)
             work = _looking_up(oracle)
-        async for unit, result in each(work, units, oracle.endpoint.concurrency):
+        async for unit, result in each(work, self._units(oracle), oracle.endpoint.concurrency):
             if isinstance(result, AnswerError):
                 row = failure_row(unit.item.id, model, unit.run, result.problem.value, str(result))
             else:
@@ -211,16 +211,17 @@ class Labelling:
 
     async def _adjudicate(self, oracle: Oracle, progress: Progress) -> dict[str, Any]:
         items = {item.id: item for item in self._items}
-        rows = list(self._folder.readings.values())
-        found = {id_: sides for id_, sides in disagreements(rows, self.lens, self._job.apart).items() if id_ in items}
-        self._folder.adjudicated = {id_: row for id_, row in self._folder.adjudicated.items() if id_ in found}
+        rows = {(row["id"], row["oracle"]): row for row in self._folder.readings.values()}
+        apart = disagreements(self._folder.readings.values(), self.lens, self._job.apart)
+        found = {id_: sides for id_, sides in apart.items() if id_ in items}
+        self._folder.adjudicated = {id_: row for id_, row in self._folder.adjudicated.items() if id_ in apart}
         units = []
         for id_, sides in found.items():
-            readings = []
-            for name, scores in sides:
-                reading = next(row for row in rows if row["id"] == id_ and row["oracle"] == name)
-                dimensions = dict(zip(self.lens.dimension_names, scores, strict=True))
-                readings.append({**reading, "dimensions": dimensions})
+            # The mean of the runs, beside the quotes of one of them.
+            readings = [
+                {**rows[id_, name], "dimensions": dict(zip(self.lens.dimension_names, scores, strict=True))}
+                for name, scores in sides
+            ]
             question = adjudication(self._prompt, items[id_], readings, strict=self._job.strict_quotes)
             units.append(_Unit(items[id_], 1, question))
         model, failed = oracle.endpoint.model, Counter[str]()
@@ -236,7 +237,6 @@ class Labelling:
 
     def _report(self, stopped: OracleStoppedError | None, settled: dict[str, Any] | None) -> dict[str, Any]:
         folder, lens = self._folder, self.lens
-        models = sorted({row["oracle"] for row in (*folder.readings.values(), *folder.failed.values())})
         now = self._calls.spending()
         labels = folder.labels()
         return {
@@ -247,7 +247,7 @@ class Labelling:
             "labelled_articles": len({row["id"] for row in labels}),
             "labels": len(labels),
             "refused": dict(Counter(row.reason for row in self._refused)),
-            "oracles": {model: self._oracle_report(model) for model in models},
+            "oracles": {model: self._oracle_report(model) for model in self._calls.models},
             "adjudicated": len(folder.adjudicated),
             "adjudication": settled,
             "agreement": agreement(folder.readings.values(), lens),

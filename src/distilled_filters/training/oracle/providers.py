@@ -65,7 +65,7 @@ class Prices:
     input: float
     output: float
     cached: float | None = None
-    """Cached input; None where it costs what other input does."""
+    """Cached input; None where it costs what other input does, or nobody looked."""
     looked_up: str = ""
 
     def cost(self, usage: Usage) -> float:
@@ -124,9 +124,9 @@ def _preset(base_url: str, model: str, prices: Mapping[str, Prices], **settings:
 
 _GEMINI = "https://generativelanguage.googleapis.com/v1beta/openai/"
 _GEMINI_PRICES = {
-    "gemini-2.5-flash": Prices(0.30, 2.50, 0.03, "2026-04-30"),
-    "gemini-2.5-pro": Prices(1.25, 10.00, 0.125, "2026-04-30"),
-    "gemini-3.1-pro-preview": Prices(2.00, 12.00, 0.20, "2026-04-30"),
+    "gemini-2.5-flash": Prices(0.30, 2.50, None, "2026-03-31"),
+    "gemini-2.5-pro": Prices(1.25, 10.00, None, "2026-03-31"),
+    "gemini-3.1-pro-preview": Prices(2.00, 12.00, None, "2026-04-30"),
 }
 # Local servers run one request after the other; more at once only run into the time-out.
 _LOCAL: dict[str, Any] = {"concurrency": 2, "timeout": 600.0, "max_output_tokens": 2048}
@@ -150,8 +150,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             "https://api.anthropic.com/v1/",
             "claude-haiku-4-5",
             {
-                "claude-haiku-4-5": Prices(1.00, 5.00, 0.10, "2026-04-30"),
-                "claude-sonnet-4-6": Prices(3.00, 15.00, 0.30, "2026-04-30"),
+                "claude-haiku-4-5": Prices(1.00, 5.00, None, "2026-04-30"),
+                "claude-sonnet-4-6": Prices(3.00, 15.00, None, "2026-04-30"),
             },
             structure=Structure.WORDS,
         ),
