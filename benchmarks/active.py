@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.table import Table
 from tokenizers import Tokenizer
 
 from distilled_filters.files import write_json
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.training.active.proxy import Features
-from distilled_filters.training.active.simulation import QUALITIES, RANDOM, Plan, Question, mean_curve, replay, share_needed
+from distilled_filters.training.active.simulation import (
+    QUALITIES,
+    RANDOM,
+    Plan,
+    Question,
+    mean_curve,
+    replay,
+    share_needed,
+)
 from distilled_filters.training.active.strategies import MIXED, STRATEGIES
 from distilled_filters.training.data import Example, read_examples, read_lenses, shared_preprocessing, true_dimensions
 
@@ -48,13 +58,18 @@ def main() -> None:
             runs = done.setdefault(lens.name, {}).setdefault(strategy, [])
             wanted = options.random_runs if strategy == RANDOM else options.runs
             with console.status(f"{lens.name}, {strategy}"):
-                runs += [_rounded(replay(features, question, strategy, seed, plan)) for seed in range(len(runs), wanted)]
+                runs += [
+                    _rounded(replay(features, question, strategy, seed, plan)) for seed in range(len(runs), wanted)
+                ]
             write_json(options.json, {"settings": settings, "runs": done, "shares": _shares(done, plan)})
             console.print(f"{lens.name}, {strategy}: {len(runs)} runs")
+    shares = _shares(done, plan)
+    for split in _SPLITS:
+        Console().print(_table(shares[split][options.quality], list(done), f"{split}, {options.quality}"))
     if options.plot:
         from active_plot import draw
 
-        draw(json.loads(options.json.read_text(encoding="utf-8")), options.plot)
+        draw(json.loads(options.json.read_text(encoding="utf-8")), options.plot, quality=options.quality)
 
 
 def _shares(done: dict[str, dict[str, list[Any]]], plan: Plan) -> dict[str, Any]:
@@ -81,6 +96,15 @@ def _shares(done: dict[str, dict[str, list[Any]]], plan: Plan) -> dict[str, Any]
     }
 
 
+def _table(shares: dict[str, dict[str, float | None]], lenses: Sequence[str], title: str) -> Table:
+    """Show the share of the labels that each strategy needs for what random selection reaches with all."""
+    table = Table("lens", *shares, title=title, box=None)
+    for lens in lenses:
+        cells = [each.get(lens, math.nan) for each in shares.values()]
+        table.add_row(lens, *("never" if cell is None else "" if math.isnan(cell) else f"{cell:.0%}" for cell in cells))
+    return table
+
+
 def _rounded(run: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:
     return {
         split: {name: [round(value, 4) for value in curve] for name, curve in curves.items()}
@@ -94,6 +118,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--filters", type=Path, default=Path("filters"), help="the lenses, and a tokenizer")
     parser.add_argument("--json", type=Path, required=True, metavar="OUT", help="results; runs that it holds are kept")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the curves on the test split")
+    parser.add_argument("--quality", choices=QUALITIES, default=QUALITIES[0], help="which figure to show and draw")
     parser.add_argument("--pool", choices=_POOLS, default="real", help="which training articles may be labelled")
     parser.add_argument("--budget", type=int, default=Plan.budget, help="labels in the end")
     parser.add_argument("--random-runs", type=int, default=8, help="seeds of random selection")

@@ -88,7 +88,7 @@ def command(
     with training_extra("oracle"):
         from distilled_filters.training.judge.run import Job, opened
         from distilled_filters.training.oracle.providers import make_endpoint
-    from distilled_filters.cli.label import _agree, _announce, _Bar
+    from distilled_filters.cli.asking import agreed
     from distilled_filters.cli.terminal import write_json
     from distilled_filters.training.judge.cases import SPLITS
 
@@ -102,12 +102,8 @@ def command(
         data=data, output=output, filters=filters, filter=lens, judge=endpoint, count=count,
         splits=tuple(split or SPLITS), before_training=before_training, budget_usd=budget,
     )  # fmt: skip
-    with opened(job) as judging:
-        estimate = judging.estimate()
-        _announce(estimate, [endpoint], budget)
-        _agree(estimate, budget, yes=yes)
-        with _Bar(judging, budget) as bar:
-            report = asyncio.run(judging.run(bar.step))
+    with opened(job) as judging, agreed(judging, endpoint, budget, yes=yes) as progress:
+        report = asyncio.run(judging.run(progress))
     if as_json:
         write_json(report)
     else:
@@ -123,14 +119,13 @@ def _show(report: dict[str, Any], output: Path) -> None:
 
     console = screen()
     table = grid("weak spots", "", "articles", "student's error", "bias", "label's error", "student preferred")
+    sound = report["judged"] - report["advice"]["drop"]
     for group, parts in report["weak_spots"].items():
-        worst = max((spot["student_error"] for spot in parts.values()), default=0.0)
-        for name, spot in parts.items():
+        for name, spot in sorted(parts.items(), key=lambda part: -part[1]["student_error"]):
             preferred = f"{spot['student_preferred']:.0%}" if "student_preferred" in spot else ""
             table.add_row(
-                group, plain(name, "bold" if spot["student_error"] == worst else ""),
-                f"{spot['n']:,}" if "n" in spot else f"{report['judged'] - report['advice']['drop']:,}",
-                f"{spot['student_error']:.2f}", f"{spot['student_bias']:+.2f}", f"{spot['oracle_error']:.2f}", preferred,
+                plain(group, "bold"), plain(name), f"{spot.get('n', sound):,}", f"{spot['student_error']:.2f}",
+                f"{spot['student_bias']:+.2f}", f"{spot['oracle_error']:.2f}", preferred,
             )  # fmt: skip
             group = ""
     console.print(table)

@@ -106,11 +106,12 @@ def command(
     found = read_pool(pool, preprocessor, done.ids, sample, seed)
     positives = read_seeds(seeds, preprocessor, backbone) if seeds else None
     embeddings = embed(backbone, found.windows, "pool")
+    asked: list[Filter | None] = [*lenses] or [None]
     orders = {
         each.name if each else None: ranking(
             candidates_of(each, found, embeddings, positives, committee), chosen.value, count, seed
         )
-        for each in lenses or [None]
+        for each in asked
     }
     choice = choose(orders, found, done, count, stratum=None if chosen is Strategy.RANDOM else STRATUM)
     write_json_lines(output, choice.rows)

@@ -45,7 +45,7 @@ def command(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many articles to write.")] = 100,
     kind: Annotated[
         list[str] | None,
-        typer.Option(help="A tier, or look-alike; may be repeated. By default all above the last tier, and look-alikes."),
+        typer.Option(help="A tier, or look-alike; may be repeated. By default look-alikes and all tiers but the last."),
     ] = None,
     language: Annotated[
         list[str] | None, typer.Option(help="A language of the lens; may be repeated. All of them by default.")
@@ -53,7 +53,8 @@ def command(
     seed: Annotated[int, typer.Option(help="Of target scores and settings.")] = 0,
     label: Annotated[bool, typer.Option("--label/--no-label", help="Have what was written labelled at once.")] = True,
     label_model: Annotated[
-        str | None, typer.Option(help="The model that labels; best another one than writes.", rich_help_panel="The oracle")
+        str | None,
+        typer.Option(help="The model that labels; best another one than writes.", rich_help_panel="The oracle"),
     ] = None,
     preset: PresetName = None,
     base_url: BaseUrl = None,
@@ -91,14 +92,13 @@ def command(
 
       distillery synthesize -f belonging --data DATA -o written/ -n 60 --preset gemini-pro --budget 3
       distillery synthesize -f belonging --data DATA -o written/ --kind high --language nl --preset openai
-      distillery prepare real.jsonl written/articles.jsonl -l labels.jsonl -l written/labels/labels.jsonl \\
-        -o DATA2 --mix 70/30
+      distillery prepare a.jsonl written/articles.jsonl -l l.jsonl -l written/labels/labels.jsonl -o B --mix 70/30
     """
     with training_extra("oracle"):
         from distilled_filters.training.oracle.providers import make_endpoint
     with training_extra():
         from distilled_filters.training.synthesize.run import Job, compare, opened
-    from distilled_filters.cli.label import _agree, _announce, _Bar
+    from distilled_filters.cli.asking import agreed
     from distilled_filters.cli.terminal import write_json
     from distilled_filters.files import write_json as save_json
 
@@ -115,16 +115,14 @@ def command(
         data=data, output=output, filters=filters, filter=lens, writer=writer, count=count,
         kinds=kind, languages=language, seed=seed, budget_usd=budget,
     )  # fmt: skip
-    with opened(job) as writing:
-        estimate = writing.estimate()
-        _announce(estimate, [writer], budget)
-        _agree(estimate, budget, yes=yes)
-        with _Bar(writing, budget) as bar:
-            report = asyncio.run(writing.run(bar.step))
+    with opened(job) as writing, agreed(writing, writer, budget, yes=yes) as progress:
+        report = asyncio.run(writing.run(progress))
     if label and report["written"] and not report["stopped"]:
         left = None if budget is None else max(0.0, budget - report["spending"]["usd"])
         report["labels"] = _label(job, endpoint(label_model or model), left, yes=yes)
-        report["targets"] = compare(_rows(output / "articles.jsonl"), _rows(output / "labels" / "labels.jsonl"), writing.lens)
+        report["targets"] = compare(
+            _rows(output / "articles.jsonl"), _rows(output / "labels" / "labels.jsonl"), writing.lens
+        )
         report["stopped"] = report["labels"]["stopped"]
         save_json(output / "synthesize.json", report)
     if as_json:
@@ -133,13 +131,14 @@ def command(
         _show(report, output)
     if report["stopped"]:
         fail(report["stopped"]["message"])
-    if report["written"] < report["asked"] or ("targets" in report and report["targets"]["labelled"] < report["written"]):
+    unlabelled = "targets" in report and report["targets"]["labelled"] < report["written"]
+    if report["written"] < report["asked"] or unlabelled:
         raise typer.Exit(FINDINGS)
 
 
 def _label(job: Job, oracle: Endpoint, budget: float | None, *, yes: bool) -> dict[str, Any]:
     """Have the articles read by an oracle that sees them as it sees all others."""
-    from distilled_filters.cli.label import _agree, _announce, _Bar
+    from distilled_filters.cli.asking import agreed
     from distilled_filters.cli.terminal import notes
     from distilled_filters.training.oracle.label import Job as LabelJob
     from distilled_filters.training.oracle.label import opened as opened_labels
@@ -148,12 +147,8 @@ def _label(job: Job, oracle: Endpoint, budget: float | None, *, yes: bool) -> di
         sources=[str(job.output / "articles.jsonl")], output=job.output / "labels", filters=job.filters,
         filter=job.filter, oracles=[oracle], budget_usd=budget,
     )  # fmt: skip
-    with opened_labels(task) as labelling:
-        estimate = labelling.estimate()
-        _announce(estimate, [oracle], budget)
-        _agree(estimate, budget, yes=yes)
-        with _Bar(labelling, budget) as bar:
-            return asyncio.run(labelling.run(bar.step, lambda text: notes().print(text, style="dim")))
+    with opened_labels(task) as labelling, agreed(labelling, oracle, budget, yes=yes) as progress:
+        return asyncio.run(labelling.run(progress, lambda text: notes().print(text, style="dim")))
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from sklearn.kernel_ridge import KernelRidge
 from distilled_filters.scorers.lexical import bag_of
 from distilled_filters.spec import LensSpec
 from distilled_filters.training.active.proxy import Features, Ridge
-from distilled_filters.training.active.simulation import QUALITIES, Plan, Question, replay, share_needed
+from distilled_filters.training.active.simulation import QUALITIES, Plan, Question, mean_curve, replay, share_needed
 
 POOL, JUDGED, RARE = 400, 100, 20
 PLAN = Plan(first=20, step=20, budget=120, known_positives=2)
@@ -24,9 +24,7 @@ def world(lens: LensSpec) -> tuple[Features, Question]:
     chance = np.random.default_rng(0)
     filler, signs = [f"word{n}" for n in range(200)], ["otter", "river", "nest", "reed", "spawn", "marsh"]
     rare = np.arange(POOL + JUDGED) % RARE == 0
-    texts = [
-        " ".join([*chance.choice(filler, 30), *chance.choice(signs, 3 if each else 0)]) for each in rare
-    ]
+    texts = [" ".join([*chance.choice(filler, 30), *chance.choice(signs, 3 if each else 0)]) for each in rare]
     vocabulary = {word: n for n, word in enumerate([*filler, *signs])}
     bags = [bag_of(np.array([vocabulary[word] for word in text.split()], dtype=np.int32)) for text in texts]
     dimensions = np.where(rare[:, None], 7.0, 0.0) * np.ones(len(lens.dimensions))
@@ -59,10 +57,12 @@ def test_hidden_labels_stay_hidden(world: tuple[Features, Question]) -> None:
 
 def test_active_learning_finds_rare_articles_sooner(world: tuple[Features, Question]) -> None:
     features, question = world
-    runs = {
-        strategy: np.mean([replay(features, question, strategy, seed, PLAN)["test"][QUALITIES[0]] for seed in range(3)], 0)
-        for strategy in ("random", "mixed", "seeds")
-    }  # fmt: skip
+
+    def mean(strategy: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        runs = [replay(features, question, strategy, seed, PLAN) for seed in range(3)]
+        return mean_curve(runs, "test", QUALITIES[0])
+
+    runs = {strategy: mean(strategy) for strategy in ("random", "mixed", "seeds")}
     assert all(len(curve) == len(PLAN.labels) == 6 for curve in runs.values())
     assert runs["mixed"][0] == runs["random"][0], "both begin with the same labels"
     assert runs["mixed"].mean() > runs["random"].mean()

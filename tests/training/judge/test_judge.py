@@ -96,7 +96,11 @@ def test_advice_becomes_files_that_other_commands_read(judge: Judge, tmp_path: P
     (again,) = rows(tmp_path / "judged" / "relabel.jsonl")
     assert again == given[advice["relabel"]["id"]]
     (label,) = rows(tmp_path / "judged" / "replace.jsonl")
-    assert (label["id"], label["filter"], set(label["dimensions"].values())) == (advice["replace"]["id"], "uplifting", {2.0})
+    assert (label["id"], label["filter"], set(label["dimensions"].values())) == (
+        advice["replace"]["id"],
+        "uplifting",
+        {2.0},
+    )
     (dropped,) = rows(tmp_path / "judged" / "drop.jsonl")
     assert dropped["id"] == advice["drop"]["id"]
     assert report["spending"]["usd"] == pytest.approx(server.account.usd, abs=1e-6)

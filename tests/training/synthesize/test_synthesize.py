@@ -19,7 +19,7 @@ pytest.importorskip("datasketch")
 from distilled_filters.cli.app import app
 from distilled_filters.decision import verdict
 from distilled_filters.training.synthesize.gaps import LOOK_ALIKE, cells_of, count_cells, wishes
-from tests.conftest import FILTERS, Document, rows
+from tests.conftest import Document, rows
 from tests.training.oracle.conftest import LENS, NAMES, answer, arguments, write
 from tests.training.oracle.server import Ask, ScriptedOracle
 
@@ -78,7 +78,7 @@ def test_wishes_fill_what_is_least(data: Path) -> None:
 @pytest.mark.parametrize("kind", ["high", "medium", LOOK_ALIKE])
 def test_targets_are_of_the_tier_that_is_wished_for(kind: str) -> None:
     for wish in wishes(LENS, Counter(), cells_of(LENS, [kind]), 50, seed=1):
-        average, tier = verdict(wish.scores, LENS)
+        _, tier = verdict(wish.scores, LENS)
         assert tier == ("low" if kind == LOOK_ALIKE else kind)
         assert any(wish.scores)
         assert all((2 * score).is_integer() and 0 <= score <= 10 for score in wish.scores)
@@ -95,7 +95,7 @@ def test_articles_are_marked_and_labelled_by_one_who_does_not_know(synthesize: S
         assert row["origin"] == "written by writer"
         assert set(row["target"]["dimensions"]) == set(NAMES)
         assert row["language"] in LENS.languages
-    asked = {True: [], False: []}
+    asked: dict[bool, list[Ask]] = {True: [], False: []}
     for ask in server.asks:
         asked[is_writing(ask)].append(ask)
     assert {ask.body["model"] for ask in asked[True]} == {"writer"}

@@ -73,7 +73,7 @@ def replay(features: Features, question: Question, strategy: str, seed: int, pla
     """
     lens, dimensions = question.lens, question.dimensions
     # The scope is a target of its own: uncertainty is about it.
-    targets = np.column_stack([dimensions, dimensions.any(axis=1)])
+    targets: FloatArray = np.column_stack([dimensions, dimensions.any(axis=1)]).astype(np.float64)
     truths = {split: judge(dimensions[rows], lens) for split, rows in question.judged.items()}
     curves: dict[str, Curve] = {split: {name: [] for name in QUALITIES} for split in truths}
     student, look = Ridge(features.words), Ridge(features.looks)

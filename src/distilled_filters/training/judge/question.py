@@ -30,8 +30,9 @@ Judgement A: {first}
 Judgement B: {second}
 
 First give your own score for every dimension. Then say how well each judgement fits the article, from 0 (plainly \
-wrong) to 10 (exactly right), and give one sentence as the reason. `article` is "unfit" where no fair reader could score \
-it at all, because it is cut off, garbled, several articles in one, or a page without an article; otherwise "sound".
+wrong) to 10 (exactly right), and give one sentence as the reason. `article` is "unfit" where no fair reader could \
+score it at all, because it is cut off, garbled, several articles in one, or a page without an article; otherwise \
+"sound".
 
 Answer in this form, and not in the one asked for above."""
 

@@ -143,7 +143,9 @@ def prepare(
     mixed, left_out = None, []
     if settings.mix is not None:
         training = [row for row in labelled if splits[clusters[row]] == _TRAIN]
-        mixed = hold_mix(settings.mix, {rows[row].id: rows[row].stratum == _SYNTHETIC for row in training}, settings.seed)
+        mixed = hold_mix(
+            settings.mix, {rows[row].id: rows[row].stratum == _SYNTHETIC for row in training}, settings.seed
+        )
         out = set(mixed.left_out)
         left_out = [row for row in labelled if rows[row].id in out]
         labelled = [row for row in labelled if rows[row].id not in out]

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from distilled_filters.article import Article
 from distilled_filters.preprocess import clean
 
-__all__ = ["CopyIndex", "NEAR_COPY", "Pair", "components", "find_copies", "normalised"]
+__all__ = ["NEAR_COPY", "CopyIndex", "Pair", "components", "find_copies", "normalised"]
 
 _WORD = re.compile(r"\w+")
 # Long enough that shared idiom does not count as copying (Mining of Massive Datasets, 3.2.2).
@@ -99,9 +99,7 @@ def find_copies(texts: Sequence[str], threshold: float) -> list[Pair]:
     A near copy has a similarity of at least `threshold`, 0-1.
     """
     index = CopyIndex(threshold)
-    return [
-        pair for text in tqdm(texts, desc="duplicates", unit="article", disable=None) for pair in index.add(text)
-    ]
+    return [pair for text in tqdm(texts, desc="duplicates", unit="article", disable=None) for pair in index.add(text)]
 
 
 def components(size: int, pairs: Sequence[Pair]) -> list[int]:

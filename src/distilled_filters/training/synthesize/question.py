@@ -19,7 +19,7 @@ LANGUAGES: Mapping[str, str] = {
 
 # Without a setting of its own every article would be the model's favourite one.
 _FORMS = (
-    "a short news agency report", "a feature in a regional newspaper", "an interview", "a post on an organisation's blog",
+    "a short news agency report", "a feature in a regional newspaper", "an interview", "an organisation's blog post",
     "a specialist magazine's article", "a press release as a newspaper prints it", "a reporter's notebook",
     "an explanatory article with figures", "a local radio station's web story", "a column that tells of one case",
 )  # fmt: skip
@@ -38,9 +38,9 @@ _FEWEST_WORDS = 100
 _TASK = """You write realistic news and blog articles that serve to teach a small model the judgement described below. \
 Everything in them is invented: places, people, organisations, figures. Never retell a real article.
 
-Write {form} in {language}, set in {place}, in which {actor} has a part, of {least} to {most} words. Write as the press \
-of that language does, with names and details of its own. Do not name the lens, its dimensions or any score, and do not \
-argue for a judgement: the facts alone must earn it.
+Write {form} in {language}, set in {place}, in which {actor} has a part, of {least} to {most} words. Write as the \
+press of that language does, with names and details of its own. Do not name the lens, its dimensions or any score, and \
+do not argue for a judgement: the facts alone must earn it.
 
 {kind}
 

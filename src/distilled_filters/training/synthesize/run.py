@@ -107,7 +107,7 @@ class Writing:
         return estimate(self._oracle, self._questions, _OUTPUT_TOKENS)
 
     async def run(self, progress: Progress) -> dict[str, Any]:
-        """Ask, refuse copies, write the folder, and return the report; one that was stopped says why under `stopped`."""
+        """Ask, refuse copies, write the folder, and return the report; `stopped` says why one ended early."""
         answers, stopped = await ask_all(self._oracle, self._questions, progress)
         rows = [
             self._row(wish, answer)
@@ -183,7 +183,9 @@ def compare(rows: Sequence[Row], labels: Sequence[Mapping[str, Any]], lens: Lens
         errors.append(abs(average - verdict(target, lens)[0]))
     report["labelled"] = len(errors)
     report["average_mae"] = round(float(np.mean(errors)), 3) if errors else None
-    report["kinds"] = {kind: {"n": len(each), "as_wished": round(float(np.mean(each)), 3)} for kind, each in hits.items()}
+    report["kinds"] = {
+        kind: {"n": len(each), "as_wished": round(float(np.mean(each)), 3)} for kind, each in hits.items()
+    }
     return report
 
 
