@@ -95,6 +95,20 @@ def test_retry_after_is_waited_for(calls: Calls) -> None:
     assert second.at - first.at >= 1.0
 
 
+@pytest.mark.parametrize("value", ["soon", "Wed, 21 Oct 2015 07:28:00 GMT", "-3", "nan"])
+def test_a_retry_after_that_says_nothing_is_no_pause(value: str, calls: Calls) -> None:
+    with ScriptedOracle(answer, once(Fault.RATE_LIMIT), retry_after=value) as server:
+        ask(server, calls)
+    assert len(server.asks) == 2
+
+
+def test_a_retry_after_of_an_hour_stops_the_job(calls: Calls) -> None:
+    server = ScriptedOracle(answer, once(Fault.RATE_LIMIT), retry_after="3600")
+    with server, pytest.raises(OracleStoppedError, match="60 minutes") as caught:
+        ask(server, calls)
+    assert caught.value.stop is Stop.RATE_LIMIT
+
+
 def test_a_slow_reply_ends_at_the_time_out_and_stays_in_doubt(calls: Calls) -> None:
     with ScriptedOracle(answer, once(Fault.SLOW), slow=2.0) as server:
         started = time.monotonic()
@@ -105,6 +119,14 @@ def test_a_slow_reply_ends_at_the_time_out_and_stays_in_doubt(calls: Calls) -> N
     assert spent.in_doubt_usd > 0
     # This server honours the key, and so has billed one call for both.
     assert server.account.calls == 1
+
+
+def test_a_server_that_is_not_there_leaves_nothing_in_doubt(calls: Calls) -> None:
+    with ScriptedOracle(answer) as server:
+        pass
+    with pytest.raises(AnswerError, match=r"no answer in 2 attempts.*127\.0\.0\.1"):
+        ask(server, calls, attempts=2)
+    assert (calls.spending().errors, calls.spending().in_doubt) == (2, 0)
 
 
 @pytest.mark.parametrize("fault", [Fault.TRUNCATED, Fault.WRONG_SCHEMA, Fault.WORDS])

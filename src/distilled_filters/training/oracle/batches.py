@@ -55,6 +55,7 @@ async def ask_in_batches(
         pending = dict(call for question in questions if (call := oracle.request(question)) is not None)
         if not pending:
             return
+        oracle.check_budget(sum(_SHARE * oracle.usd_at_most(body) for body in pending.values()))
         for chunk in _chunks(pending):
             await _submit(oracle, chunk, folder, say)
         await _collect(oracle, folder, poll, say)
@@ -72,7 +73,6 @@ def refuse_open_batches(folder: Path) -> None:
 
 
 async def _submit(oracle: Oracle, requests: Mapping[str, Any], folder: Path, say: Callable[[str], None]) -> None:
-    oracle.check_budget(sum(_SHARE * oracle.usd_at_most(body) for body in requests.values()))
     lines = [_line(call, body) for call, body in requests.items()]
     state = _state(folder)
     tag = hashlib.sha256(f"{len(state)} {sorted(requests)}".encode()).hexdigest()[:16]
@@ -138,7 +138,8 @@ async def _ended(oracle: Oracle, id_: str, poll: float, say: Callable[[str], Non
 
 
 def _keep(oracle: Oracle, content: str) -> None:
-    for line in oracle.redacted(content).splitlines():
+    # Not splitlines, which also splits at separators that JSON strings may hold.
+    for line in oracle.redacted(content).split("\n"):
         if not line.strip():
             continue
         result = json.loads(line)

@@ -33,7 +33,7 @@ class Spending:
     calls: int = 0
     """Answered and billed."""
     errors: int = 0
-    """Answered with an error, which no provider bills."""
+    """Answered with an error, or not sent for want of a connection; no provider bills that."""
     usage: Usage = field(default_factory=Usage)
     usd: float = 0.0
     in_doubt: int = 0
@@ -131,7 +131,7 @@ class Calls:
         self._append({**event, "usage": asdict(usage), "usd": usd, "response": dict(response)})
 
     def fail(self, call: str, attempt: int, status: int | None, message: str) -> None:
-        """Write down that the provider answered with an error, and so billed nothing."""
+        """Write down that the provider answered with an error, or was not reached, and so billed nothing."""
         event = {"event": "error", "call": call, "attempt": attempt, "at": time.time()}
         self._append({**event, "status": status, "message": message})
 

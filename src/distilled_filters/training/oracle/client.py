@@ -34,7 +34,7 @@ from distilled_filters.errors import SettingError
 from distilled_filters.training.oracle.answers import json_schema, parse_answer, text_of
 from distilled_filters.training.oracle.calls import Calls
 from distilled_filters.training.oracle.errors import AnswerError, OracleError, OracleStoppedError, Problem, Stop
-from distilled_filters.training.oracle.failures import TransientError, failure_of, wants_no_schema
+from distilled_filters.training.oracle.failures import TransientError, failure_of, wants_no_schema, was_never_sent
 from distilled_filters.training.oracle.providers import Endpoint, Structure, Usage
 
 __all__ = ["API_KEY", "Message", "Oracle", "Question", "Reply", "each"]
@@ -329,6 +329,8 @@ class Oracle:
             said = self.redacted(str(error))[:_SHOWN]
             if isinstance(error, openai.APIStatusError):
                 self.calls.fail(turn.call, attempt, error.status_code, said)
+            elif was_never_sent(error):
+                self.calls.fail(turn.call, attempt, None, said)
             if structure is not Structure.WORDS and wants_no_schema(error):
                 self._structure = list(Structure)[list(Structure).index(structure) + 1]
                 raise TransientError(said) from None

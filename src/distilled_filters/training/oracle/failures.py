@@ -11,7 +11,7 @@ import openai
 from distilled_filters.training.oracle.errors import AnswerError, OracleError, OracleStoppedError, Problem, Stop
 from distilled_filters.training.oracle.providers import Endpoint
 
-__all__ = ["TransientError", "failure_of", "wants_no_schema"]
+__all__ = ["TransientError", "failure_of", "wants_no_schema", "was_never_sent"]
 
 _PAYMENT_REQUIRED = 402
 _TRY_AGAIN = frozenset({408, 409, 425, 429})
@@ -21,6 +21,7 @@ _NO_MONEY_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached",
 _NO_MONEY = ("insufficient balance", "credit balance is too low", "exceeded your current quota", "insufficient credits")
 _SCHEMA_WORDS = ("response_format", "json_schema", "json_object", "response_schema", "structured output")
 _FILTERED = ("content_filter", "content management policy", "content_policy")
+_NO_CONNECTION = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
 # A provider that asks for a longer pause means its daily limit.
 _LONGEST_RETRY_AFTER = 300.0
 
@@ -67,6 +68,12 @@ def failure_of(error: openai.OpenAIError, message: str, endpoint: Endpoint) -> O
     return AnswerError(Problem.BAD_REQUEST, message)
 
 
+def was_never_sent(error: openai.OpenAIError) -> bool:
+    """Tell whether there was no connection on which a request could have reached the provider."""
+    # By name: the client's HTTP library has changed between its releases.
+    return isinstance(error, openai.APIConnectionError) and type(error.__cause__).__name__ in _NO_CONNECTION
+
+
 def wants_no_schema(error: openai.OpenAIError) -> bool:
     """Tell whether the provider refuses the way in which the answer's form was asked for."""
     return isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError) and any(
@@ -75,9 +82,13 @@ def wants_no_schema(error: openai.OpenAIError) -> bool:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
+    """Return the pause in seconds that a provider asks for, as a number or a date; 0 where it asks for none."""
     value = headers.get("retry-after", "")
     try:
-        return max(0.0, float(value))
+        pause = float(value)
     except ValueError:
-        date = email.utils.parsedate_to_datetime(value) if value[:1].isalpha() else None
-        return max(0.0, date.timestamp() - time.time()) if date else 0.0
+        try:
+            pause = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    return pause if pause > 0 else 0.0

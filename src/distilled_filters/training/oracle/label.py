@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,11 +197,13 @@ class Labelling:
     async def _label(self, oracle: Oracle, progress: Progress, say: Callable[[str], None]) -> None:
         model = oracle.endpoint.model
         work: Callable[[_Unit], Awaitable[Reply[BaseModel]]] = _asking(oracle)
+        units: Iterable[_Unit] = self._units(oracle)
         if self._job.batch:
-            questions = [unit.question for unit in self._units(oracle)]
+            units = list(units)
+            questions = [unit.question for unit in units]
             await ask_in_batches(oracle, questions, self._calls.path.parent, poll=self._job.poll, say=say)
             work = _looking_up(oracle)
-        async for unit, result in each(work, self._units(oracle), oracle.endpoint.concurrency):
+        async for unit, result in each(work, units, oracle.endpoint.concurrency):
             if isinstance(result, AnswerError):
                 row = failure_row(unit.item.id, model, unit.run, result.problem.value, str(result))
             else:
