@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from distilled_filters.filter import Filter
     from distilled_filters.spec import FilterSpec
 
-__all__ = ["ENTRY_POINT_GROUP", "Available", "available", "filter_names", "load", "newest_folders"]
+__all__ = ["ENTRY_POINT_GROUP", "Available", "available", "filter_names", "load", "newest_folder", "newest_folders"]
 
 ENTRY_POINT_GROUP = "distilled_filters"
 _DISTRIBUTION = "distilled-filters"
@@ -129,6 +129,18 @@ def newest_folders(filters: Path) -> list[Path]:
     """Return the newest version folder of every filter under a `filters/` folder, by name."""
     homes = (path for path in sorted(filters.iterdir()) if path.is_dir() and path.name != "backbones")
     return [versions[0] for path in homes if (versions := _version_folders(path))]
+
+
+def newest_folder(filters: Path, name: str) -> Path:
+    """Return the newest version folder of one filter under a `filters/` folder.
+
+    Raises:
+        UnknownFilterError: naming those that are there.
+    """
+    found = {folder.parent.name: folder for folder in newest_folders(filters)}
+    if name not in found:
+        raise UnknownFilterError(f"no filter {name!r} in {filters}; there are: {', '.join(found) or 'none'}")
+    return found[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,9 @@ COMMANDS = (
     _Command("prefetch", _INSPECT, "Download what filters need to score offline."),
     _Command("doctor", _INSPECT, "Check this installation, and say how to mend it."),
     _Command("new-filter", _TRAIN, "Begin a filter: spec, prompt, checklist."),
+    _Command("select", _TRAIN, "Choose the articles that are worth a label."),
     _Command("label", _TRAIN, "Let language models judge articles."),
+    _Command("synthesize", _TRAIN, "Fill measured gaps with written articles."),
     _Command("prepare", _TRAIN, "Check labelled articles, find copies, make splits."),
     _Command("readiness", _TRAIN, "Say whether labelled articles are worth training on."),
     _Command("train", _TRAIN, "Train the student on the oracle's labels."),
@@ -55,6 +57,7 @@ COMMANDS = (
     _Command("export", _TRAIN, "Write filter folders from a training run."),
     _Command("calibrate", _TRAIN, "Fit calibration, intervals and percentiles."),
     _Command("evaluate", _TRAIN, "Measure filters on held-out articles."),
+    _Command("judge", _TRAIN, "Let a language model settle where student and oracle differ."),
     _Command("golden", _TRAIN, "Record the scores of the reference articles."),
     _Command("cards", _TRAIN, "Write model cards and the table of filters."),
 )

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from distilled_filters.article import Article
 from distilled_filters.decision import apply_gate, weighted_average
-from distilled_filters.errors import RecordError
+from distilled_filters.errors import RecordError, SettingError
 from distilled_filters.filter import Filter
 from distilled_filters.parallel import ordered_map
 from distilled_filters.preprocess import Preprocessor, Window
@@ -22,7 +22,7 @@ from distilled_filters.scorers.onnx import Backbone, open_backbone
 from distilled_filters.spec import LensSpec
 from distilled_filters.threads import thread_count
 
-__all__ = ["averages", "embed", "medium_and_above", "open_filters", "raw_scores", "read_unlabelled"]
+__all__ = ["averages", "embed", "medium_and_above", "open_filters", "open_shared", "raw_scores", "read_unlabelled"]
 
 FloatArray = npt.NDArray[np.float64]
 Embeddings = npt.NDArray[np.float32]
@@ -32,20 +32,29 @@ def open_filters(filters: Path) -> tuple[list[Filter], Backbone, Preprocessor]:
     """Open the newest version of every filter under a `filters/` folder, and what they share.
 
     Raises:
-        ValueError: when the filters do not share one backbone and preprocessing.
+        SettingError: when the filters do not share one backbone and preprocessing.
     """
     found = [Filter(folder) for folder in newest_folders(filters)]
+    return found, *open_shared(found)
+
+
+def open_shared(found: Sequence[Filter]) -> tuple[Backbone, Preprocessor]:
+    """Open the backbone that filters share, and how they read articles.
+
+    Raises:
+        SettingError: when the filters do not share one backbone and preprocessing.
+    """
     kinds = {(each.weights.backbone_sha256, each.spec.preprocessing) for each in found}
     if len(kinds) != 1:
-        raise ValueError("these filters do not share one backbone and one [preprocessing]; handle them apart")
+        raise SettingError("these filters do not share one backbone and one [preprocessing]; handle them apart")
     backbone = open_backbone(found[0].backbone_folder, found[0].weights.backbone_sha256, found[0].name)
-    return found, backbone, Preprocessor(found[0].spec.preprocessing, backbone.tokenizer)
+    return backbone, Preprocessor(found[0].spec.preprocessing, backbone.tokenizer)
 
 
 def embed(backbone: Backbone, windows: Sequence[Window], label: str) -> Embeddings:
     """Return the embeddings (n, dims) of windows, with a progress bar."""
     rows = ordered_map(lambda window: backbone.embed(window.ids), windows, thread_count())
-    return np.stack(list(tqdm(rows, desc=label, total=len(windows), unit="article")))
+    return np.stack(list(tqdm(rows, desc=label, total=len(windows), unit="article", disable=None)))
 
 
 def raw_scores(each: Filter, embeddings: Embeddings, bags: Sequence[Bag]) -> FloatArray:

@@ -10,8 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from distilled_filters.errors import SettingError
-from distilled_filters.files import write_text
-from distilled_filters.training.prepare.build import json_line
+from distilled_filters.files import write_json_lines
 from distilled_filters.training.prepare.rows import read_lines
 from distilled_filters.training.readiness.pii import Kind, mask
 
@@ -60,17 +59,17 @@ def search(articles: Path, masked: Path | None = None) -> Privacy:
     if masked is not None and masked.resolve() == articles.resolve():
         raise SettingError(f"--mask {masked} would overwrite the articles; name another file")
     found = Privacy(masked=masked)
-    lines = []
+    rows = []
     for _, row in tqdm(read_lines(articles), desc="personal data", unit="article", disable=None):
         if not isinstance(row, dict):
             found.unreadable += 1
             continue
         clean = _searched(row, found)
         if masked is not None:
-            lines.append(json_line(clean))
+            rows.append(clean)
     if masked is not None:
         masked.parent.mkdir(parents=True, exist_ok=True)
-        write_text(masked, "".join(lines))
+        write_json_lines(masked, rows)
     return found
 
 
