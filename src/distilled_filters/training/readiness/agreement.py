@@ -8,8 +8,9 @@ from typing import Any
 
 from sklearn.metrics import cohen_kappa_score
 
+from distilled_filters.decision import verdict
 from distilled_filters.spec import LensSpec
-from distilled_filters.training.prepare.labels import readings_of, self_agreement, verdict
+from distilled_filters.training.prepare.labels import readings_of, self_agreement
 from distilled_filters.training.prepare.rows import Run
 
 __all__ = ["agreement"]

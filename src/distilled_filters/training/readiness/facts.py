@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from distilled_filters.decision import apply_gate, weighted_average
+from distilled_filters.decision import apply_gate, verdict, weighted_average
 from distilled_filters.registry import newest_folders
 from distilled_filters.spec import LensSpec
 from distilled_filters.training.prepare.clusters import declared
 from distilled_filters.training.prepare.duplicates import Pair, components, find_copies, normalised
-from distilled_filters.training.prepare.labels import in_scope, mean_scores, verdict
+from distilled_filters.training.prepare.labels import in_scope, mean_scores
 from distilled_filters.training.prepare.rows import ArticleRow
 from distilled_filters.training.readiness.agreement import agreement
 from distilled_filters.training.readiness.curve import CurvePoint
