@@ -100,7 +100,7 @@ def command(
     from distilled_filters.files import write_json_lines
 
     lenses = [find_filter(name) for name in filters or ()]
-    committee = [_member(name) for name in against or ()]
+    committee = [find_filter(name) for name in against or ()]
     backbone, preprocessor = open_shared(lenses or [_any_filter()])
     done = read_labelled(labelled) if labelled else Labelled(frozenset(), ())
     found = read_pool(pool, preprocessor, done.ids, sample, seed)
@@ -159,12 +159,6 @@ def _check_output(output: Path, pool: Sequence[str], force: bool) -> None:
         raise SettingError(f"{output} is the pool itself; name another --output")
     if output.exists() and not force:
         raise SettingError(f"{output} exists, and may be with the oracle already; name another, or replace it: --force")
-
-
-def _member(name: str) -> Filter:
-    from distilled_filters.filter import Filter
-
-    return Filter(name) if Path(name).is_dir() else find_filter(name)
 
 
 def _any_filter() -> Filter:

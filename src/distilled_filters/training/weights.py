@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers.utils import logging
 
 from distilled_filters.errors import SettingError
 from distilled_filters.spec import LensSpec
@@ -27,6 +28,9 @@ def finished_student(folder: Path, lenses: Sequence[LensSpec]) -> Student:
         SettingError: when the run has no such heads, or other dimensions.
     """
     run = read_run(folder)
+    # Its report of layers left out says nothing that the recipe does not.
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     student = Student(run.recipe["base"], lenses, run.recipe["layers"])
     _load(student, run, _weights(run, lenses))
     student.eval()
