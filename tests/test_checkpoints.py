@@ -42,8 +42,8 @@ def no_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse("InferenceSession"))
     monkeypatch.setattr(onnx, "Tokenizer", type("Tokenizer", (), {"from_file": staticmethod(refuse("Tokenizer"))}))
     monkeypatch.setattr(head_module, "load_file", refuse("load_file"))
-    monkeypatch.setattr("distilled_filters.filter.read_calibration", refuse("read_calibration"))
-    monkeypatch.setattr("distilled_filters.filter.read_percentiles", refuse("read_percentiles"))
+    monkeypatch.setattr("distilled_filters.scorers.base.read_calibration", refuse("read_calibration"))
+    monkeypatch.setattr("distilled_filters.scorers.base.read_percentiles", refuse("read_percentiles"))
 
 
 def test_the_digest_is_the_file_s_sha256(tmp_path: Path) -> None:

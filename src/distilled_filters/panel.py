@@ -41,7 +41,7 @@ class Panel:
             raise SettingError(f"a panel needs at least one filter, and none twice; it was given {names}")
         self.threads = thread_count(threads)
         self.broken: dict[str, DistilledFiltersError] = {}
-        self._groups: list[list[Filter]] | None = None
+        self._whole: list[Filter] = []
 
     @classmethod
     def all(cls, *, threads: int | None = None) -> Panel:
@@ -63,7 +63,7 @@ class Panel:
         Raises:
             CheckpointError: when no filter opens.
         """
-        groups: dict[object, list[Filter]] = {}
+        whole: list[Filter] = []
         broken: dict[str, DistilledFiltersError] = {}
         for each in self.filters:
             try:
@@ -72,10 +72,10 @@ class Panel:
                 broken[each.name] = error
                 warnings.warn(f"{each.name} cannot score: {error}", BrokenFilterWarning, stacklevel=2)
             else:
-                groups.setdefault((each.weights.backbone_sha256, each.spec.preprocessing), []).append(each)
-        if not groups:
+                whole.append(each)
+        if not whole:
             raise next(iter(broken.values()))
-        self.broken, self._groups = broken, list(groups.values())
+        self.broken, self._whole = broken, whole
         return self
 
     def score(self, article: object, *, strict: bool = False) -> dict[str, Score]:
@@ -85,14 +85,10 @@ class Panel:
             RecordError: with `strict`, where the article cannot be scored.
             CheckpointError: when no filter opens; with `strict`, when any does not.
         """
-        groups = self._groups or self.load()._groups or []
+        whole = self._whole or self.load()._whole
         if strict and self.broken:
             raise next(iter(self.broken.values()))
-        scores = {
-            score.provenance.filter: score
-            for group in groups
-            for score in score_together(group, article, strict=strict)
-        }
+        scores = {score.provenance.filter: score for score in score_together(whole, article, strict=strict)}
         for each in self.filters:
             if each.name in self.broken:
                 scores[each.name] = each.refuse(RecordError(Status.ERROR, str(self.broken[each.name])), article)
@@ -104,7 +100,7 @@ class Panel:
 
     def score_iter(self, articles: Iterable[object], *, strict: bool = False) -> Iterator[dict[str, Score]]:
         """Score a stream lazily, in order, holding two articles a thread."""
-        if self._groups is None:
+        if not self._whole:
             self.load()
         return ordered_map(lambda article: self.score(article, strict=strict), articles, self.threads)
 

@@ -77,11 +77,18 @@ def available() -> list[Available]:
     return found
 
 
-def load(requirement: str, *, checkpoint: str | None = None, threads: int | None = None) -> Filter:
+def load(
+    requirement: str,
+    *,
+    checkpoint: str | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+) -> Filter:
     """Return a filter by name, or by name and version range such as `"uplifting==1.*"`.
 
     The newest installed version that satisfies the range is taken, by the rules of
-    `packaging` (PEP 440). Weights are opened on first use.
+    `packaging` (PEP 440). Weights are opened on first use. The other arguments are `Filter`'s.
 
     Raises:
         UnknownFilterError: naming what is installed and the nearest names.
@@ -113,7 +120,9 @@ def load(requirement: str, *, checkpoint: str | None = None, threads: int | None
             continue
         if parsed.specifier.contains(spec.version):
             pinned = f"{spec.name}=={spec.version}"
-            return Filter(folder, checkpoint=checkpoint, threads=threads, requirement=pinned)
+            return Filter(
+                folder, checkpoint=checkpoint, threads=threads, requirement=pinned, device=device, precision=precision
+            )
         installed.append(spec.version)
     if broken is not None:
         raise broken

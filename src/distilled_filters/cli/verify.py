@@ -107,7 +107,7 @@ def _actions(each: Filter) -> Iterator[tuple[str, str, Callable[[], object]]]:
         yield "files", ref.path, partial(locate, ref, each.folder, weights.hub, owner)
     yield "files", f"{weights.backbone}/backbone.toml", partial(_check_backbone, each)
     with suppress(SpecError):  # the line above reports it
-        backbone = read_backbone_spec(each.backbone_folder / "backbone.toml")
+        backbone = read_backbone_spec(each.backbone_folder / "backbone.toml", weights.on)
         for ref in backbone.files:
             action = partial(locate, ref, each.backbone_folder, backbone.hub, owner)
             yield "files", f"{weights.backbone}/{ref.path}", action
@@ -118,7 +118,7 @@ def _actions(each: Filter) -> Iterator[tuple[str, str, Callable[[], object]]]:
 def _check_backbone(each: Filter) -> None:
     from distilled_filters.spec import read_backbone_spec
 
-    found = read_backbone_spec(each.backbone_folder / "backbone.toml").model.sha256
+    found = read_backbone_spec(each.backbone_folder / "backbone.toml", each.weights.on).digest
     if found != each.weights.backbone_sha256:
         raise ChecksumError(
             f"it names weights {found[:12]}..., the filter was trained on {each.weights.backbone_sha256[:12]}..."

@@ -37,6 +37,7 @@ class ZeroInflatedHead:
         self, weight: FloatArray, bias: FloatArray, lexical: npt.NDArray[np.float16], blend: FloatArray
     ) -> None:
         """Keep the tensors."""
+        self.dimensions = len(bias) - 1
         self._weight = weight
         self._bias = bias
         self._lexical = lexical

@@ -12,17 +12,18 @@ from tqdm import tqdm
 
 from distilled_filters.article import Article
 from distilled_filters.decision import apply_gate, weighted_average
-from distilled_filters.errors import RecordError
+from distilled_filters.errors import RecordError, SettingError
 from distilled_filters.filter import Filter
 from distilled_filters.parallel import ordered_map
 from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.registry import newest_folders
 from distilled_filters.scorers.lexical import Bag
+from distilled_filters.scorers.linear import LinearScorer
 from distilled_filters.scorers.onnx import Backbone, open_backbone
 from distilled_filters.spec import LensSpec
 from distilled_filters.threads import thread_count
 
-__all__ = ["averages", "embed", "medium_and_above", "open_filters", "raw_scores", "read_unlabelled"]
+__all__ = ["averages", "embed", "medium_and_above", "open_filters", "raw_scores", "read_unlabelled", "student_of"]
 
 FloatArray = npt.NDArray[np.float64]
 Embeddings = npt.NDArray[np.float32]
@@ -48,13 +49,28 @@ def embed(backbone: Backbone, windows: Sequence[Window], label: str) -> Embeddin
     return np.stack(list(tqdm(rows, desc=label, total=len(windows), unit="article")))
 
 
+def student_of(each: Filter) -> LinearScorer:
+    """Return a filter's opened encoder student.
+
+    Raises:
+        SettingError: when the filter's checkpoint is of another kind.
+    """
+    scorer = each.scorer
+    if not isinstance(scorer, LinearScorer):
+        raise SettingError(
+            f"{each.name}'s checkpoint {each.checkpoint} is no encoder student but {each.weights.kind}; make an "
+            "encoder student its default_checkpoint"
+        )
+    return scorer
+
+
 def raw_scores(each: Filter, embeddings: Embeddings, bags: Sequence[Bag]) -> FloatArray:
     """Return a filter's uncalibrated dimensions (n, d), 0-10; zeros where its screen ends early."""
-    nothing = [0.0] * len(each.spec.dimensions)
-    looks = [each.first_look(bag) for bag in bags]
+    student, nothing = student_of(each), [0.0] * len(each.spec.dimensions)
+    looks = [student.first_look(bag) for bag in bags]
     return np.array(
         [
-            nothing if look is None else each.head(embedding, look)
+            nothing if look is None else student.head(embedding, look)
             for embedding, look in zip(embeddings, looks, strict=True)
         ]
     )

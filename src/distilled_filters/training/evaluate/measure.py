@@ -16,6 +16,7 @@ from distilled_filters.calibration import Calibration, read_calibration
 from distilled_filters.errors import SettingError
 from distilled_filters.files import write_json
 from distilled_filters.filter import Filter
+from distilled_filters.spec import LinearCheckpoint
 from distilled_filters.training.data import Example, read_examples, read_runs, select, true_dimensions
 from distilled_filters.training.evaluate.baselines import mean_predictor, teacher, tfidf_ridge
 from distilled_filters.training.evaluate.bootstrap import intervals, leads, redrawn, resample
@@ -40,7 +41,7 @@ from distilled_filters.training.evaluate.groups import (
     worst_language_ratio,
 )
 from distilled_filters.training.evaluate.speed import measure_speed
-from distilled_filters.training.predict import embed, open_filters, raw_scores
+from distilled_filters.training.predict import embed, open_filters, raw_scores, student_of
 
 __all__ = ["BASELINES", "STUDENT", "TEACHER", "Evaluation", "cache_folder", "evaluate"]
 
@@ -240,10 +241,11 @@ def _report(
 
 def _screened(each: Filter, truth: Judged, examples: Sequence[Example]) -> dict[str, Any] | None:
     """Say what the filter's screen ends early and what it loses; None where it has none."""
-    below = each.weights.screen_below
+    below = each.weights.screen_below if isinstance(each.weights, LinearCheckpoint) else None
     if below is None:
         return None
-    ended = np.array([each.first_look(example.bag) is None for example in examples])
+    student = student_of(each)
+    ended = np.array([student.first_look(example.bag) is None for example in examples])
     positive = truth.averages >= each.spec.medium
     natural = np.array([example.stratum == "natural" for example in examples])
     return {
