@@ -9,6 +9,7 @@ DistilledFiltersError
 ├── CheckpointError (OSError)           a checkpoint file that cannot be used
 │   ├── MissingFileError (FileNotFoundError)
 │   ├── ChecksumError                   the bytes are not those the spec names
+│   ├── NotEnoughMemoryError (MemoryError)   a language model that would not fit
 │   └── HeadNotFoundError               head tensors are missing, extra or misshapen
 ├── corpus.errors.CorpusError           a file of articles or scores that cannot be used
 │   └── ResumeError                     a run that cannot be begun or taken up
@@ -31,6 +32,7 @@ __all__ = [
     "IncompatibleEngineError",
     "MissingFileError",
     "NonFiniteScoreError",
+    "NotEnoughMemoryError",
     "RecordError",
     "SettingError",
     "SpecError",
@@ -72,6 +74,10 @@ class MissingFileError(CheckpointError, FileNotFoundError):
 
 class ChecksumError(CheckpointError):
     """A checkpoint file's size or SHA-256 differs from the one its spec names."""
+
+
+class NotEnoughMemoryError(CheckpointError, MemoryError):
+    """A language model takes more memory than is free."""
 
 
 class HeadNotFoundError(CheckpointError):

@@ -48,6 +48,7 @@ COMMANDS = (
     _Command("doctor", _INSPECT, "Check this installation, and say how to mend it."),
     _Command("prepare", _TRAIN, "Check labelled articles, find copies, make splits."),
     _Command("train", _TRAIN, "Train the student on the oracle's labels."),
+    _Command("convert", _TRAIN, "Turn a GGUF language model into safetensors."),
     _Command("runs", _TRAIN, "Compare finished training runs."),
     _Command("export", _TRAIN, "Write filter folders from a training run."),
     _Command("calibrate", _TRAIN, "Fit calibration, intervals and percentiles."),

@@ -71,12 +71,15 @@ def find_filters(names: list[str] | None) -> Iterator[tuple[str, Filter | Distil
             yield label, error
 
 
-def open_panel(filters: list[str] | None, threads: int | None = None) -> Panel:
-    """Return a panel of the filters named, or of all installed ones.
+def open_panel(filters: list[str] | None, threads: int | None = None, checkpoint: str | None = None) -> Panel:
+    """Return a panel of the filters named, or of all installed ones, on one of their checkpoints.
 
     Raises:
         DistilledFiltersError: when a filter is unknown, broken or named twice, or the number of threads is none.
     """
     from distilled_filters.panel import Panel
 
-    return Panel(filters, threads=threads) if filters else Panel.all(threads=threads)
+    panel = Panel(filters, threads=threads) if filters else Panel.all(threads=threads)
+    if checkpoint is None:
+        return panel
+    return Panel([each.with_checkpoint(checkpoint) for each in panel.filters], threads=threads)

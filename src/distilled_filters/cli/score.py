@@ -48,6 +48,9 @@ def command(
             help="Articles scored at once; by default DISTILLED_FILTERS_THREADS, or the processors at hand.",
         ),
     ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Score on this checkpoint of the filters; `distillery info NAME` lists them.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when any record could not be scored.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished run of --output, if there is one.")
@@ -80,7 +83,7 @@ def command(
     from distilled_filters.corpus.sources import find_sources
 
     chosen = choose_format(form, output)
-    run = Run(find_sources(_inputs(files)), open_panel(filters, threads))
+    run = Run(find_sources(_inputs(files)), open_panel(filters, threads, checkpoint))
     if output is not None:
         tally = to_file(run, output, chosen, resume=resume, force=force)
     elif sys.stdout.isatty() and form is None and not json_lines:

@@ -22,6 +22,8 @@ FiltersFolder: TypeAlias = Annotated[
     typer.Option("--filters", exists=True, file_okay=False, help="Folder of filter folders, one a lens."),
 ]
 
+_OF_EXPERTS = ("peft", "gguf", "bitsandbytes")
+
 
 @contextmanager
 def training_extra() -> Iterator[None]:
@@ -29,6 +31,7 @@ def training_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        extras = "train,lora" if error.name in _OF_EXPERTS else "train"
         raise DistilledFiltersError(
-            f"this command needs {error.name}; install it with: pip install 'distilled-filters[train]'"
+            f"this command needs {error.name}; install it with: pip install 'distilled-filters[{extras}]'"
         ) from error

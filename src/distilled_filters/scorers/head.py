@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,7 @@ from safetensors.numpy import load_file
 from distilled_filters.errors import HeadNotFoundError
 from distilled_filters.scorers.lexical import Bag
 
-__all__ = ["ZeroInflatedHead"]
+__all__ = ["ZeroInflatedHead", "read_tensors"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -56,14 +58,7 @@ class ZeroInflatedHead:
             "lexical": ((vocabulary,), "float16"),
             "blend": ((3,), "float32"),
         }
-        try:
-            tensors = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise HeadNotFoundError(f"{path}: not a safetensors file: {error}") from error
-        found = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in tensors.items()}
-        if found != expected:
-            raise HeadNotFoundError(f"{path}: expected tensors {expected}, found {found}")
-        return cls(**tensors)
+        return cls(**read_tensors(path, expected))
 
     def first_look(self, bag: Bag) -> float:
         """Return how much an article's words alone speak for the scope; NaN stays NaN."""
@@ -79,3 +74,19 @@ class ZeroInflatedHead:
             return [math.nan] * (len(answers) - 1)
         scope = 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0)))
         return [scope * float(score) for score in np.clip(answers[1:], 0.0, 10.0)]
+
+
+def read_tensors(path: Path, expected: Mapping[str, tuple[tuple[int, ...], str]]) -> dict[str, npt.NDArray[Any]]:
+    """Read a head's tensors, which must be those expected: `{name: (shape, type)}`.
+
+    Raises:
+        HeadNotFoundError: when tensors are missing, extra, misshapen or of another type.
+    """
+    try:
+        tensors: dict[str, npt.NDArray[Any]] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise HeadNotFoundError(f"{path}: not a safetensors file: {error}") from error
+    found = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in tensors.items()}
+    if found != expected:
+        raise HeadNotFoundError(f"{path}: expected tensors {expected}, found {found}")
+    return tensors
