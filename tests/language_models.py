@@ -89,7 +89,7 @@ def write_head(home: Path, tensors: dict[str, Any], adapter: str | None = None) 
     folder = home / CHECKPOINT
     digest = file_ref(folder / "adapter_model.safetensors")["sha256"] if adapter is None else adapter
     save_file(tensors, folder / "head.safetensors", metadata={"adapter_sha256": digest})
-    tables = {
+    tables: dict[str, Document] = {
         "calibration": {"dimensions": {}, "intervals": {"coverage": 0.9, "edges": [], "half_widths": [10.0]}},
         "percentiles": {"source": "none yet", "averages": [0.0, 10.0]},
     }

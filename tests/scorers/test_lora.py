@@ -211,7 +211,7 @@ def test_ac19_one_and_eight_at_once_agree(home: Path) -> None:
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
 
 
-class Sees(torch.nn.Module):
+class Sees(torch.nn.Module):  # type: ignore[name-defined]
     """A model that looks at what stands after a token."""
 
     def __init__(self, size: int) -> None:

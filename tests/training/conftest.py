@@ -42,7 +42,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     root = tmp_path_factory.mktemp("workshop")
     place = Workshop(root / "base", root / "data", root / "filters", root / "run")
     _make_base(place.base)
-    _make_data(place.data)
+    make_data(place.data)
     for lens in LENSES:
         shutil.copytree(ROOT / "filters" / lens, place.filters / lens)
     recipe = Recipe(
@@ -76,7 +76,7 @@ def _make_base(folder: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertConfig, BertModel
 
-    words = ["<s>", "<pad>", "</s>", "<unk>", "query", ":", "[...]", ".", *_FILLER, *chain(*_SIGNS.values())]
+    words = ["<s>", "<pad>", "</s>", "<unk>", "query", ":", "[...]", ".", *words_of_data()]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
     folder.mkdir()
@@ -89,7 +89,13 @@ def _make_base(folder: Path) -> None:
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
 
 
-def _make_data(folder: Path) -> None:
+def words_of_data() -> list[str]:
+    """Return the words that the tiny corpus is made of."""
+    return [*_FILLER, *chain(*_SIGNS.values())]
+
+
+def make_data(folder: Path) -> None:
+    """Write a data folder of 240 articles, some of them in scope of one lens."""
     chance = random.Random(0)
     articles, labels = [], []
     for number in range(240):

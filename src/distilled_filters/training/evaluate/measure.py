@@ -43,7 +43,16 @@ from distilled_filters.training.evaluate.groups import (
 from distilled_filters.training.evaluate.speed import measure_speed
 from distilled_filters.training.predict import embed, open_filters, raw_scores, student_of
 
-__all__ = ["BASELINES", "STUDENT", "TEACHER", "Evaluation", "cache_folder", "evaluate"]
+__all__ = [
+    "BASELINES",
+    "STUDENT",
+    "TEACHER",
+    "Evaluation",
+    "as_judged",
+    "cache_folder",
+    "calibration_of",
+    "evaluate",
+]
 
 STUDENT = "student"
 TEACHER = "teacher"
@@ -233,7 +242,7 @@ def _report(
         "dimensions": dimension_figures(student, truth, spec),
         "groups": group_figures(groups, student, truth, spec),
         "calibration_curve": calibration_curve(student, truth),
-        "interval_coverage": coverage(_calibration(each), student, truth),
+        "interval_coverage": coverage(calibration_of(each), student, truth),
         "effects": {name: compared(other, student, truth, spec) for name, other in changed.items()},
         "screen": screen,
     }
@@ -257,14 +266,19 @@ def _screened(each: Filter, truth: Judged, examples: Sequence[Example]) -> dict[
 
 def _student(each: Filter, embeddings: npt.NDArray[np.float32], examples: Sequence[Example]) -> Judged:
     """Judge embeddings as the filter does in production."""
-    raw = raw_scores(each, embeddings, [example.bag for example in examples])
-    calibration = _calibration(each)
+    return as_judged(each, raw_scores(each, embeddings, [example.bag for example in examples]))
+
+
+def as_judged(each: Filter, raw: npt.NDArray[np.float64]) -> Judged:
+    """Judge raw scores (n, d) by the calibration of the filter's checkpoint."""
+    calibration = calibration_of(each)
     calibrated = np.array([calibration.apply(each.spec.dimension_names, row) for row in raw.tolist()])
     # Isotonic tables tie scores near zero; the uncalibrated average still ranks them.
     return judge(calibrated, each.spec, scope_ranking=judge(raw, each.spec).scope_ranking)
 
 
-def _calibration(each: Filter) -> Calibration:
+def calibration_of(each: Filter) -> Calibration:
+    """Read the tables of the filter's checkpoint."""
     weights = each.weights
     path = checkpoints.locate(weights.calibration, each.folder, weights.hub, each.name)
     return read_calibration(path, weights.head.sha256)
