@@ -32,7 +32,8 @@ def _field(name: str, panel: str, *flags: str, metavar: str | None = None) -> An
     if isinstance(default, bool):
         shown = "on" if default else "off"
     else:
-        shown = "" if default in (None, (), {}) else str(default)
+        several = default if isinstance(default, tuple) else (default,)
+        shown = "" if default in (None, (), {}) else " ".join(map(str, several))
     return typer.Option(
         *flags, help=field.description, show_default=shown or False, rich_help_panel=panel, metavar=metavar
     )
