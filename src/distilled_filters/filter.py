@@ -75,7 +75,7 @@ class Filter:
         }  # fmt: skip
         self._requirement = requirement
         self._source = Source(self.folder, self.spec, self.checkpoint, _backbones(self.folder), device, precision)
-        self._scorer: Scorer | None = None
+        self._opened: dict[str, Scorer] = {}
         weights = self.weights
         self.provenance = Provenance(
             filter=self.name,
@@ -110,10 +110,14 @@ class Filter:
     @property
     def scorer(self) -> Scorer:
         """The checkpoint in use, opened."""
-        if self._scorer is None:
-            # Two threads may come here at once; both open the same, and either may stay.
-            self._scorer = open_scorer(self._source)
-        return self._scorer
+        found = self._opened.get(self.checkpoint)
+        if found is None:
+            # Two threads may come here at once; both open the same, and the first one's stays.
+            opened = open_scorer(self._source)
+            found = self._opened.setdefault(self.checkpoint, opened)
+            if found is not opened:
+                opened.close()
+        return found
 
     def with_checkpoint(self, name: str, *, device: str | None = None, precision: str | None = None) -> Filter:
         """Return this filter on another of its checkpoints, as `uplifting.with_checkpoint("gemma3-270m-lora")`.
@@ -139,7 +143,7 @@ class Filter:
 
         A language model leaves memory with the last filter that uses it.
         """
-        scorer, self._scorer = self._scorer, None
+        scorer = self._opened.pop(self.checkpoint, None)
         if scorer is not None:
             scorer.close()
 

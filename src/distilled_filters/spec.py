@@ -382,8 +382,11 @@ def problems_of(error: ValidationError) -> str:
 
 
 def _problem(item: dict[str, object]) -> str:
-    location = item["loc"]
-    key = ".".join(str(part) for part in location) if isinstance(location, tuple) and location else "(whole file)"
+    location = item["loc"] if isinstance(item["loc"], tuple) else ()
+    if location[:1] == ("checkpoints",):
+        # After a checkpoint's name pydantic puts its kind, which is no key.
+        location = location[:2] + location[3:]
+    key = ".".join(str(part) for part in location) or "(whole file)"
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         message = "unknown key; remove it or mend its spelling"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import socket
+import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -43,8 +45,9 @@ from tests.language_models import CHECKPOINT, add_expert, redigest, write_head  
 
 @pytest.fixture(autouse=True)
 def _closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every test begin with no language model open."""
+    """Let every test begin with no language model open, and none look a name up (AC1, AC3)."""
     monkeypatch.setattr(decoder, "_open", {})
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("a name was looked up"))
 
 
 @pytest.fixture
@@ -289,6 +292,20 @@ def test_ac10_threads_do_not_mix_adapters(home: Path, house: House) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda number: raw(pair[number % 2]), range(64)))
     assert found == expected * 32
+
+
+def test_ac10_threads_that_open_at_once_leave_one_user(home: Path) -> None:
+    each, start = expert(home), threading.Barrier(4)
+
+    def first(_: int) -> list[float]:
+        start.wait()
+        return raw(each)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(first, range(4)))
+    assert found == [found[0]] * 4
+    each.unload()
+    assert decoder._open == {}
 
 
 def test_ac24_a_panel_mixes_kinds(home: Path, house: House) -> None:

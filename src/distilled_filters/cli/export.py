@@ -93,7 +93,7 @@ def command(
         from distilled_filters.training.export import Pruning, export
         from distilled_filters.training.record import read_run
 
-        expert = "method" in read_run(runs[0]).recipe
+        expert = read_run(runs[0]).is_expert
     if expert:
         _export_expert(runs, filters, backbone, checkpoint, licence, as_json)
         return

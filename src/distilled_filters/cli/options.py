@@ -82,4 +82,7 @@ def open_panel(filters: list[str] | None, threads: int | None = None, checkpoint
     panel = Panel(filters, threads=threads) if filters else Panel.all(threads=threads)
     if checkpoint is None:
         return panel
-    return Panel([each.with_checkpoint(checkpoint) for each in panel.filters], threads=threads)
+    # A filter that was named must have it; of all filters, those are meant that do.
+    having = [each for each in panel.filters if checkpoint.replace("-", "_") in each.spec.checkpoints]
+    chosen = panel.filters if filters or not having else having
+    return Panel([each.with_checkpoint(checkpoint) for each in chosen], threads=threads)

@@ -125,7 +125,7 @@ class Decoder:
                     self._model.requires_grad_(False)
                     self._active = adapter
                 found = self._run(windows)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise RecordError(Status.ERROR, f"{self.spec.name} failed on {len(windows)} windows: {error}") from error
         return found
 

@@ -136,8 +136,10 @@ def make_recipe(fields: Mapping[str, Any]) -> Recipe:
     """
     inherited = {}
     if fields.get("start"):
-        earlier = read_run(Path(fields["start"])).recipe
-        inherited = {key: earlier[key] for key in ("base", "layers")}
+        run = read_run(Path(fields["start"]))
+        if run.is_expert:
+            raise SettingError(f"{run.folder} trained a language model; an encoder cannot go on from it")
+        inherited = {key: run.recipe[key] for key in ("base", "layers")}
     try:
         return Recipe.model_validate({**inherited, **fields})
     except ValidationError as error:

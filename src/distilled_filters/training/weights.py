@@ -27,6 +27,8 @@ def finished_student(folder: Path, lenses: Sequence[LensSpec]) -> Student:
         SettingError: when the run has no such heads, or other dimensions.
     """
     run = read_run(folder)
+    if run.is_expert:
+        raise SettingError(f"{folder} trained a language model, no encoder student")
     student = Student(run.recipe["base"], lenses, run.recipe["layers"])
     _load(student, run, _weights(run, lenses))
     student.eval()

@@ -28,8 +28,10 @@ from distilled_filters.training.lora.gguf import convert_gguf
 from distilled_filters.training.lora.recipe import make_expert_recipe
 from distilled_filters.training.lora.student import make_expert
 from distilled_filters.training.lora.train import train_expert
+from distilled_filters.training.recipe import make_recipe
 from distilled_filters.training.record import read_run
 from distilled_filters.training.trainer import StudentTrainer
+from distilled_filters.training.weights import finished_student
 from tests.conftest import SNIPPET
 from tests.training.lora.conftest import Forge, recipe
 
@@ -213,6 +215,13 @@ def test_the_commands_train_and_export_an_expert(forge: Forge, tmp_path: Path) -
     each = Filter(filters / "movement_growth" / "v1", checkpoint=document["checkpoint"], device="cpu")
     assert each.score(SNIPPET).stage == "expert"
     each.unload()
+
+
+def test_an_encoder_cannot_go_on_from_an_expert(forge: Forge) -> None:
+    with pytest.raises(SettingError, match="an encoder cannot go on from it"):
+        make_recipe({"start": str(forge.run)})
+    with pytest.raises(SettingError, match="no encoder student"):
+        finished_student(forge.run, read_lenses(forge.filters))
 
 
 def test_options_of_experts_are_refused_for_encoders(forge: Forge, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from distilled_filters.training.record import read_run
 from distilled_filters.training.references import golden_articles
 from distilled_filters.training.student import SCALE
 
-__all__ = ["BOUND", "ExportedExpert", "export_expert", "finished_expert", "is_expert"]
+__all__ = ["BOUND", "ExportedExpert", "export_expert", "finished_expert"]
 
 BOUND = 0.001
 """The largest change of a raw score, 0-10, between the trained expert in fp32 and its files."""
@@ -50,15 +50,6 @@ class ExportedExpert:
     size: int
     articles: int
     moved: float
-
-
-def is_expert(run: Path) -> bool:
-    """Tell whether a finished run trained an expert.
-
-    Raises:
-        SettingError: when there is no finished run.
-    """
-    return "method" in read_run(run).recipe
 
 
 def finished_expert(run: Path, lens: LensSpec) -> tuple[Expert, ExpertRecipe, LanguageModel]:
