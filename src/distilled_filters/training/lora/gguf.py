@@ -34,7 +34,10 @@ def convert_gguf(path: Path, output: Path) -> Path:
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise SettingError(f"{path} cannot be read as GGUF by transformers: {error}") from error
     output.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, output / "model.safetensors")
+    weights = output / "model.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
+    # safetensors lets only its owner read what it writes.
+    weights.chmod(0o644)
     config = {key: value for key, value in model.config.to_dict().items() if key not in _OF_THE_FILE}
     (output / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     tokenizer.backend_tokenizer.save(str(output / "tokenizer.json"))
