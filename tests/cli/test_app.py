@@ -19,6 +19,8 @@ NAMES = ["score", "explain", "list", "info", "verify", "prefetch", "doctor"]
 # Everything but these and the standard library would be weight that no help page needs.
 HELP = {
     "annotated_doc",
+    # rich looks at attrs classes where attrs is installed.
+    "attr",
     "click",
     "distilled_filters",
     "markdown_it",
