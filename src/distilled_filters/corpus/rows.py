@@ -52,7 +52,8 @@ class Row:
         cells: dict[str, Any] = {"row": self.row, "id": self.id, "title": _encodable(self.title)}
         for score in self.scores.values():
             cells |= {
-                column: round(cell, 4) if isinstance(cell, float) else cell for column, cell in score_cells(score).items()
+                column: round(cell, 4) if isinstance(cell, float) else cell
+                for column, cell in score_cells(score).items()
             }
         return cells
 
