@@ -24,11 +24,11 @@ FiltersFolder: TypeAlias = Annotated[
 
 
 @contextmanager
-def training_extra() -> Iterator[None]:
+def training_extra(extra: str = "train") -> Iterator[None]:
     """Turn a missing library into the pip line that brings it."""
     try:
         yield
     except ModuleNotFoundError as error:
         raise DistilledFiltersError(
-            f"this command needs {error.name}; install it with: pip install 'distilled-filters[train]'"
+            f"this command needs {error.name}; install it with: pip install 'distilled-filters[{extra}]'"
         ) from error
