@@ -44,6 +44,7 @@ COMMANDS = (
     _Command("list", _INSPECT, "List the installed filters."),
     _Command("info", _INSPECT, "Show what a filter asks, weighs and reads."),
     _Command("verify", _INSPECT, "Check files and reference scores of filters."),
+    _Command("validate", _INSPECT, "Say which filters and wheels do not fit together."),
     _Command("prefetch", _INSPECT, "Download what filters need to score offline."),
     _Command("doctor", _INSPECT, "Check this installation, and say how to mend it."),
     _Command("prepare", _TRAIN, "Check labelled articles, find copies, make splits."),
@@ -54,6 +55,8 @@ COMMANDS = (
     _Command("evaluate", _TRAIN, "Measure filters on held-out articles."),
     _Command("golden", _TRAIN, "Record the scores of the reference articles."),
     _Command("cards", _TRAIN, "Write model cards and the table of filters."),
+    _Command("publish", _TRAIN, "Upload a filter to the Hugging Face Hub, and pin it."),
+    _Command("package", _TRAIN, "Make a wheel of one filter."),
 )
 
 
