@@ -6,17 +6,20 @@ Endpoint, cache, proxies, token and time-outs are the client's own settings: `HF
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from distilled_filters.errors import ChecksumError, HubError
 from distilled_filters.spec import FileRef, HubSource
 
-__all__ = ["Progress", "cached", "download", "explained", "redacted"]
+__all__ = ["Progress", "cached", "download", "explained", "quiet", "redacted"]
 
 Progress = Callable[[int], object]
 """Called with the number of bytes that came; negative where a transfer had to begin again."""
@@ -48,27 +51,30 @@ def download(ref: FileRef, source: HubSource, progress: Progress | None = None) 
     """
     for wait in (*_WAITS, None):
         try:
-            return _download(ref, source, progress)
+            with quiet():
+                return _download(ref, source, progress)
         except (ChecksumError, HubError):
             raise
         except Exception as error:  # the client's HTTP library, and with it the classes, changes between releases
             if wait is None or not _may_pass(error):
-                raise HubError(f"could not fetch {ref.path} from {source.repo}: {explained(error)}") from _safe(error)
+                raise HubError(
+                    f"could not fetch {ref.path} from {source.repo}: {explained(error, source.repo)}"
+                ) from _safe(error)
             time.sleep(wait)
     raise AssertionError("the last try returns or raises")
 
 
-def explained(error: Exception) -> str:
-    """Return what the Hub, or the way to it, got wrong, and what mends it."""
-    from huggingface_hub import errors
+def explained(error: Exception, repo: str) -> str:
+    """Return what the Hub, or the way to it, got wrong about a repository, and what mends it."""
+    from huggingface_hub import errors, get_token
 
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set; unset it"
     if isinstance(error, errors.LocalEntryNotFoundError | RuntimeError) and isinstance(error.__cause__, Exception):
-        return explained(error.__cause__)  # the client's own wrappers
+        return explained(error.__cause__, repo)  # the client's own wrappers
     status = _status(error)
     if isinstance(error, errors.GatedRepoError):
-        page = f"{_endpoint()}/{error.repo_id or ''}".rstrip("/")
+        page = f"{_endpoint()}/{repo}"
         return f"the repository is gated ({status}); accept its terms at {page}, then {_LOG_IN}"
     if isinstance(error, errors.RevisionNotFoundError):
         return "the repository has no such commit (404); it was rewritten, or the filter's spec names another one"
@@ -77,11 +83,9 @@ def explained(error: Exception) -> str:
     if isinstance(error, errors.RepositoryNotFoundError):
         return f"no such repository, or a private one ({status}); mind its spelling, or {_LOG_IN}"
     if status == 401:
-        return f"the Hub does not accept this token (401); {_LOG_IN}"
+        return f"{'the Hub does not accept this token' if get_token() else 'nobody is logged in'} (401); {_LOG_IN}"
     if status == 403:
-        return (
-            "this token may not do that (403); use one with the permission, from https://huggingface.co/settings/tokens"
-        )
+        return f"this token may not do that (403); use one with the permission, from {_endpoint()}/settings/tokens"
     if status == 429:
         return "too many requests (429); wait some minutes, or log in for a higher limit"
     if status is not None and status >= 500:
@@ -89,6 +93,26 @@ def explained(error: Exception) -> str:
     if status is None and not isinstance(error, OSError | ValueError):
         return f"{_endpoint()} cannot be reached ({redacted(_line(error))}); check network, HF_ENDPOINT and proxies"
     return redacted(_line(error))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the client's chatter down, which names signed links, and its bars where nobody looks."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
+
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    unseen = constants.HF_HUB_DISABLE_PROGRESS_BARS is None and not sys.stderr.isatty()
+    logger.setLevel(logging.ERROR)
+    if unseen:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if unseen:
+            enable_progress_bars()
 
 
 def redacted(text: str) -> str:
@@ -99,7 +123,7 @@ def redacted(text: str) -> str:
     return _SECRETS.sub("***", text)
 
 
-_LOG_IN = "log in with `hf auth login`, or set HF_TOKEN, as an account that may read it"
+_LOG_IN = "log in with `hf auth login`, or set HF_TOKEN, as somebody who may"
 
 
 def _download(ref: FileRef, source: HubSource, progress: Progress | None) -> Path:

@@ -99,12 +99,13 @@ def load(requirement: str, *, checkpoint: str | None = None, threads: int | None
     Raises:
         UnknownFilterError: naming what is installed and the nearest names.
         SpecError: when the filter's spec breaks a rule or asks for another engine.
-        ChecksumError: when the spec is not the one its distribution was built with.
+        ChecksumError: when a spec is not the one its distribution was built with.
         DuplicateFilterError: when two distributions claim the name.
     """
     from packaging.requirements import InvalidRequirement, Requirement
 
     from distilled_filters.filter import Filter
+    from distilled_filters.installed import check_recorded
 
     try:
         parsed = Requirement(requirement)
@@ -128,7 +129,10 @@ def load(requirement: str, *, checkpoint: str | None = None, threads: int | None
             continue
         if parsed.specifier.contains(spec.version):
             pinned = f"{spec.name}=={spec.version}"
-            return Filter(folder, checkpoint=checkpoint, threads=threads, requirement=pinned)
+            each = Filter(folder, checkpoint=checkpoint, threads=threads, requirement=pinned)
+            for owner in {version.distribution, LIBRARY}:
+                check_recorded(each.backbone_folder / "backbone.toml", owner)
+            return each
         others.append(spec.version)
     if broken is not None:
         raise broken

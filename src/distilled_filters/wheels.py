@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import re
 import stat
 import zipfile
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ __all__ = ["Wheel", "unpack"]
 
 # Filters are data: text, tables and tensors. `.py` is for the package's own, empty, __init__.
 _FORMATS = frozenset({".toml", ".md", ".json", ".jsonl", ".safetensors", ".onnx", ".py"})
+_PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _LARGEST = 16 * 2**30
 _MOST_FILES = 10_000
 _PIECE = 1 << 20
@@ -68,14 +70,15 @@ def unpack(path: Path, into: Path) -> Wheel:
         raise CheckpointError(f"{path}: no such file") from error
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, ValueError, configparser.Error) as error:
         raise CheckpointError(f"{path} is not a whole wheel: {error}") from error
+    except FileExistsError as error:
+        raise CheckpointError(f"{path} is not a whole wheel: it holds {error.filename} twice") from error
     if ENTRY_POINT_GROUP not in points:
         raise CheckpointError(f"{path} brings no filter: it has no entry point in the group {ENTRY_POINT_GROUP}")
-    homes = {name: into.joinpath(*value.split(".")) for name, value in points[ENTRY_POINT_GROUP].items()}
-    for name, home in homes.items():
-        if not home.is_dir():
-            raise CheckpointError(
-                f"{path} promises the filter {name} in {points[ENTRY_POINT_GROUP][name]} and lacks it"
-            )
+    homes = {}
+    for name, package in points[ENTRY_POINT_GROUP].items():
+        homes[name] = into.joinpath(*package.split("."))
+        if not _PACKAGE.fullmatch(package) or not homes[name].is_dir():
+            raise CheckpointError(f"{path} promises the filter {name} in {package!r} and lacks it")
     return Wheel(
         distribution=str(metadata["Name"]),
         version=str(metadata["Version"]),

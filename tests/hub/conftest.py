@@ -13,8 +13,11 @@ from huggingface_hub import close_session, constants
 
 from distilled_filters.cards import card
 from distilled_filters.filter import Filter
+from tests.cli.conftest import distillery
 from tests.conftest import House, edited
 from tests.hub.server import Hub, serve
+
+__all__ = ["distillery"]
 
 WEIGHTS = ("head.safetensors", "calibration.json", "percentiles.json")
 REPO = "example/uplifting"

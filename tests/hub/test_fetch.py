@@ -18,12 +18,10 @@ from distilled_filters.errors import ChecksumError, HubError, MissingFileError
 from distilled_filters.filter import Filter
 from distilled_filters.hub import redacted
 from distilled_filters.spec import FileRef, HubSource, read_filter_spec
-from tests.cli.conftest import Run, distillery
+from tests.cli.conftest import Run
 from tests.conftest import SNIPPET, House, edited, flip_byte, run_python
 from tests.hub.conftest import REPO, WEIGHTS, Consumer, point_at
 from tests.hub.server import READER, STRANGER
-
-__all__ = ["distillery"]
 
 HEAD = "head.safetensors"
 
@@ -33,7 +31,7 @@ import json, sys, time
 from distilled_filters.filter import Filter
 filter = Filter(sys.argv[1])
 if "cold" in sys.argv:
-    import huggingface_hub  # its import is not what is timed
+    import huggingface_hub.file_download  # its import is not what is timed
 start, answer = time.perf_counter(), {{"class": None, "message": None, "status": None}}
 try:
     if "prefetch" in sys.argv:
@@ -309,6 +307,12 @@ def test_no_token_stands_in_logs_errors_or_files(
     texts = [caplog.text, "".join(traceback.format_exception(caught.value))]
     texts += [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
     assert [text for text in texts if READER in text] == []
+
+
+def test_no_signed_link_stands_in_a_warning(consumer: Consumer, caplog: pytest.LogCaptureFixture) -> None:
+    consumer.hub.fault("GET /storage", status=429)
+    consumer.prefetch()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_a_token_that_is_no_header_is_not_told(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def verdicts(what: Sequence[str] | None) -> list[Verdict]:
         entries = available()
         if names:
             entries = [entry for entry in entries if entry.name in map(_bare, names)]
-        found += [_installed(entry, entries) for entry in entries]
+        found += map(_installed, entries)
     claimed: dict[str, str] = {}
     for text in what or ():
         if text.endswith(".whl"):
@@ -64,7 +64,7 @@ def _bare(name: str) -> str:
         return name
 
 
-def _installed(entry: Available, entries: Sequence[Available]) -> Verdict:
+def _installed(entry: Available) -> Verdict:
     verdict = Verdict(entry.name, entry.version, entry.distribution)
     if entry.folder is None:
         *_, last = entry.distribution.split(", ")
@@ -128,7 +128,7 @@ def _shadow(name: str, major: str, distribution: str) -> str | None:
 
 
 def _wheel(path: Path, claimed: dict[str, str]) -> Iterator[Verdict]:
-    """Judge every filter of a wheel that is not installed; `claimed` are the names of the wheels before."""
+    """Judge every filter of a wheel, installed or not; `claimed` are the names of the wheels before."""
     again = f"distillery package FILTER -o {path.parent}, or download {path.name} again"
     with tempfile.TemporaryDirectory(prefix="distillery-validate-") as scratch:
         try:
@@ -155,17 +155,15 @@ def _wheel(path: Path, claimed: dict[str, str]) -> Iterator[Verdict]:
 
 def _clash(name: str, wheel: Wheel, claimed: dict[str, str]) -> tuple[str, str] | None:
     mine = canonicalize_name(wheel.distribution)
-    owners = {entry.distribution for entry in available() if entry.name == name}
-    owners |= {claimed[name]} if name in claimed else set()
+    owners = {entry.distribution for entry in available() if entry.name == name} | {claimed.get(name, mine)}
     for owner in sorted(owners):
-        replaces = owner == LIBRARY and mine == wheel_name(name)
-        if canonicalize_name(owner) != mine and not replaces and owner != LIBRARY:
-            return f"{owner} provides a filter named {name!r} too", f"pip uninstall {owner}"
-        if owner == LIBRARY and not replaces:
+        if owner == LIBRARY and mine != wheel_name(name):
             return (
                 f"it shadows the library's own filter {name!r}; only the wheel {wheel_name(name)} may take its place",
-                f"pip uninstall {wheel.distribution}",
+                f"pip uninstall {wheel.distribution}, or make {wheel_name(name)} with `distillery package`",
             )
+        if owner != LIBRARY and canonicalize_name(owner) != mine:
+            return f"{owner} provides a filter named {name!r} too", f"pip uninstall {owner}"
     return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import subprocess
@@ -19,7 +18,7 @@ import tomlkit
 
 from distilled_filters.errors import HubError
 from distilled_filters.files import write_text
-from distilled_filters.hub import explained, redacted
+from distilled_filters.hub import explained, quiet, redacted
 from distilled_filters.spec import HubSource
 from distilled_filters.training.publish.bundle import Bundle, PublishError, read_bundle
 from distilled_filters.training.publish.pins import pinned, unpinned
@@ -96,7 +95,7 @@ def publish(wanted: Plan, *, private: bool = False) -> Outcome:
 
     each, repo = wanted.bundle.filter, wanted.repo
     api = HfApi(library_name="distilled-filters")
-    with _explained(f"{each.name}: could not publish to {repo}"):
+    with _explained(f"{each.name}: could not publish to {repo}", repo):
         api.create_repo(repo, private=private, exist_ok=True)
         before = api.model_info(repo)
         if private and not before.private:
@@ -124,35 +123,15 @@ def publish(wanted: Plan, *, private: bool = False) -> Outcome:
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def _explained(what: str, repo: str) -> Iterator[None]:
     """Turn whatever the Hub's client raises into one error with its remedy."""
-    with _quiet():
+    with quiet():
         try:
             yield
         except PublishError:
             raise
         except Exception as error:  # the client's HTTP library, and with it the classes, changes between releases
-            raise HubError(f"{what}: {explained(error)}") from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the client's chatter down, and its bars where nobody looks."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
-
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    unseen = constants.HF_HUB_DISABLE_PROGRESS_BARS is None and not sys.stderr.isatty()
-    logger.setLevel(logging.ERROR)
-    if unseen:
-        disable_progress_bars()
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        if unseen:
-            enable_progress_bars()
+            raise HubError(f"{what}: {explained(error, repo)}") from None
 
 
 def _refuse_foreign(api: HfApi, wanted: Plan, present: list[str]) -> None:
