@@ -68,7 +68,10 @@ def fetch(
     path = hub.cached(ref, source)
     if path is not None:
         try:
-            return _checked(path, ref, owner)
+            path = _checked(path, ref, owner)
+            if progress is not None:
+                progress(ref.size)
+            return path
         except ChecksumError:
             if local_files_only:
                 raise

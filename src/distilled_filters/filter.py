@@ -152,7 +152,7 @@ class Filter:
 
         Args:
             local_files_only: Download nothing: raise where a file is missing.
-            progress: Called with the number of bytes that came.
+            progress: Called with the number of bytes that came, or lay in the cache.
 
         Raises:
             CheckpointError: when the Hub cannot be reached or sends other bytes than the spec names.

@@ -49,10 +49,20 @@ def download(ref: FileRef, source: HubSource, progress: Progress | None = None) 
         HubError: with the cause and its remedy; no token and no signed link stands in it.
         ChecksumError: when the Hub's file has another size than the spec says.
     """
+    came = 0
+
+    def count(more: int) -> None:
+        nonlocal came
+        came += more
+        if progress is not None:
+            progress(more)
+
     for wait in (*_WAITS, None):
+        if came:
+            count(-came)
         try:
             with quiet():
-                return _download(ref, source, progress)
+                return _download(ref, source, count)
         except (ChecksumError, HubError):
             raise
         except Exception as error:  # the client's HTTP library, and with it the classes, changes between releases
@@ -126,7 +136,7 @@ def redacted(text: str) -> str:
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN, as somebody who may"
 
 
-def _download(ref: FileRef, source: HubSource, progress: Progress | None) -> Path:
+def _download(ref: FileRef, source: HubSource, progress: Progress) -> Path:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     offered = get_hf_file_metadata(hf_hub_url(source.repo, ref.path, revision=source.revision))
@@ -144,7 +154,7 @@ def _download(ref: FileRef, source: HubSource, progress: Progress | None) -> Pat
     return path
 
 
-def _meter(ref: FileRef, progress: Progress | None) -> type[Any]:
+def _meter(ref: FileRef, progress: Progress) -> type[Any]:
     """Return what the client takes for a progress bar: it counts, tells, and ends a transfer that is too long."""
     from huggingface_hub import utils
 
@@ -161,8 +171,7 @@ def _meter(ref: FileRef, progress: Progress | None) -> type[Any]:
             self.came += int(n or 0)
             if self.came > ref.size:
                 raise ChecksumError(f"{ref.path}: the Hub sends more than the {ref.size:,} bytes the spec says")
-            if progress is not None:
-                progress(int(n or 0))
+            progress(int(n or 0))
 
         def update_transfer(self, n: float | None = 1) -> None:
             """The client counts bytes on the wire apart from those of the file; these are not counted."""

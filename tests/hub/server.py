@@ -127,7 +127,9 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         self.query = parse_qs(url.query)
         self.asked = f"{self.command} {url.path}"
-        self.hub.asked.append(self.asked + (f" via {url.netloc}" if url.netloc else ""))
+        beside = [f" via {url.netloc}"] if url.netloc else []
+        beside += [f" {self.headers['Range']}"] if "Range" in self.headers else []
+        self.hub.asked.append(self.asked + "".join(beside))
         self.fault = next((each for each in self.hub.faults if each.times and re.search(each.where, self.asked)), None)
         body = self._body()
         if self.fault is not None:

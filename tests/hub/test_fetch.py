@@ -189,13 +189,29 @@ def test_a_mirror_cannot_lead_out_of_the_cache_or_to_another_commit(
 # --- broken lines and servers in trouble ----------------------------------------------------------------
 
 
-def test_a_broken_transfer_is_taken_up_where_it_broke(consumer: Consumer) -> None:
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the client write what came in pieces smaller than our files, as it does with large ones."""
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 10_000)
+
+
+def test_a_broken_transfer_is_taken_up_where_it_broke(consumer: Consumer, small_pieces: None) -> None:
     consumer.hub.fault("GET /storage/", cut=100_000)
     came: list[int] = []
     Filter(consumer.folder).prefetch(progress=came.append)
     assert sum(came) == sum(ref.size for ref in _refs(consumer))
     assert consumer.hub.count("GET /storage") == 2
+    assert consumer.hub.count("GET /storage.* bytes=100000-") == 1
     assert consumer.strays() == []
+
+
+def test_a_transfer_that_begins_anew_takes_its_progress_back(consumer: Consumer, small_pieces: None) -> None:
+    consumer.hub.fault("GET /storage/", cut=100_000)
+    consumer.hub.fault("GET /storage/", status=503)
+    came: list[int] = []
+    Filter(consumer.folder).prefetch(progress=came.append)
+    assert min(came) == -100_000
+    assert sum(came) == sum(ref.size for ref in _refs(consumer))
 
 
 def test_a_slow_transfer_arrives(consumer: Consumer) -> None:

@@ -50,7 +50,7 @@ def command(
             if isinstance(found, DistilledFiltersError):
                 raise found
             outcome["filter"] = label = f"{found.name} {found.version}"
-            paths = _fetch(found, local_files_only, shown=not as_json)
+            paths = _fetch(found, local_files_only, shown=not (as_json or local_files_only))
         except DistilledFiltersError as error:
             outcome["problem"] = str(error)
             line = plain(f"{label}: {error}", "red")

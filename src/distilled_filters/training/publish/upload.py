@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Plan", "plan", "publish"]
 
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
-# Downloads of a few hundred megabytes and seven articles.
-_CHECK_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -167,15 +165,14 @@ def _problem(wanted: Plan, pins: Mapping[Path, str]) -> str | None:
                     text = pins.get(path) or path.read_text(encoding="utf-8")
                     (home / path.name).write_text(text, encoding="utf-8")
         run = subprocess.run(
-            [sys.executable, "-m", "distilled_filters.training.publish.check", str(folder)],
+            [sys.executable, "-P", "-m", "distilled_filters.training.publish.check", str(folder)],
             env={**os.environ, "HF_HUB_CACHE": str(Path(scratch, "cache")), "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
             capture_output=True,
             text=True,
-            timeout=_CHECK_SECONDS,
         )
     if run.returncode != 0:
         return redacted(run.stderr.strip().splitlines()[-1] if run.stderr.strip() else f"exit code {run.returncode}")
-    problem: str | None = json.loads(run.stdout)["problem"]
+    problem: str | None = json.loads(run.stdout.splitlines()[-1])["problem"]
     return problem
 
 
