@@ -10,6 +10,7 @@ DistilledFiltersError
 ├── CheckpointError (OSError)           a checkpoint file that cannot be used
 │   ├── MissingFileError (FileNotFoundError)
 │   ├── ChecksumError                   the bytes are not those the spec names
+│   ├── HubError                        the Hub cannot be reached, refuses, or lacks a file
 │   └── HeadNotFoundError               head tensors are missing, extra or misshapen
 ├── corpus.errors.CorpusError           a file of articles or scores that cannot be used
 │   └── ResumeError                     a run that cannot be begun or taken up
@@ -32,6 +33,7 @@ __all__ = [
     "DistilledFiltersError",
     "DuplicateFilterError",
     "HeadNotFoundError",
+    "HubError",
     "IncompatibleEngineError",
     "MissingExtraError",
     "MissingFileError",
@@ -81,6 +83,10 @@ class MissingFileError(CheckpointError, FileNotFoundError):
 
 class ChecksumError(CheckpointError):
     """A checkpoint file's size or SHA-256 differs from the one its spec names."""
+
+
+class HubError(CheckpointError):
+    """The Hugging Face Hub cannot be reached, refuses, or lacks what was asked for; the message has the remedy."""
 
 
 class HeadNotFoundError(CheckpointError):

@@ -12,13 +12,14 @@ from distilled_filters import checkpoints, decision
 from distilled_filters.article import Article, record_id
 from distilled_filters.calibration import Calibration, Percentiles, read_calibration, read_percentiles
 from distilled_filters.errors import IncompatibleEngineError, RecordError, SpecError, UnknownFilterError
+from distilled_filters.hub import Progress
 from distilled_filters.parallel import ordered_map
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.result import Provenance, Score, Status, TokenUse
 from distilled_filters.scorers.head import ZeroInflatedHead
 from distilled_filters.scorers.lexical import Bag, bag_of
 from distilled_filters.scorers.onnx import Backbone, open_backbone
-from distilled_filters.spec import Checkpoint, FilterSpec, read_backbone_spec, read_filter_spec
+from distilled_filters.spec import Checkpoint, FileRef, FilterSpec, HubSource, read_backbone_spec, read_filter_spec
 from distilled_filters.threads import thread_count
 
 __all__ = ["SCREEN", "STUDENT", "Filter", "score_together"]
@@ -135,18 +136,30 @@ class Filter:
         self._open()
         return self
 
-    def prefetch(self) -> list[Path]:
+    def remote_files(self) -> list[tuple[FileRef, HubSource]]:
+        """Return the files that lie on the Hub alone, and where; none if the filter is embedded."""
+        backbone = read_backbone_spec(self.backbone_folder / "backbone.toml")
+        return [
+            (ref, part.hub)
+            for part, folder in ((self.weights, self.folder), (backbone, self.backbone_folder))
+            if part.hub is not None
+            for ref in part.files
+            if not (folder / ref.path).is_file()
+        ]
+
+    def prefetch(self, *, local_files_only: bool = False, progress: Progress | None = None) -> list[Path]:
         """Download what a later load needs, with digests checked; return the paths brought (none if embedded).
+
+        Args:
+            local_files_only: Download nothing: raise where a file is missing.
+            progress: Called with the number of bytes that came, or lay in the cache.
 
         Raises:
             CheckpointError: when the Hub cannot be reached or sends other bytes than the spec names.
         """
-        backbone = read_backbone_spec(self.backbone_folder / "backbone.toml")
         return [
-            checkpoints.fetch(ref, part.hub, self._owner)
-            for part in (self.weights, backbone)
-            if part.hub is not None
-            for ref in part.files
+            checkpoints.fetch(ref, source, self._owner, local_files_only=local_files_only, progress=progress)
+            for ref, source in self.remote_files()
         ]
 
     def score(self, article: object, *, strict: bool = False) -> Score:

@@ -44,6 +44,7 @@ COMMANDS = (
     _Command("list", _INSPECT, "List the installed filters."),
     _Command("info", _INSPECT, "Show what a filter asks, weighs and reads."),
     _Command("verify", _INSPECT, "Check files and reference scores of filters."),
+    _Command("validate", _INSPECT, "Say which filters and wheels do not fit together."),
     _Command("prefetch", _INSPECT, "Download what filters need to score offline."),
     _Command("doctor", _INSPECT, "Check this installation, and say how to mend it."),
     _Command("new-filter", _TRAIN, "Begin a filter: spec, prompt, checklist."),
@@ -60,6 +61,8 @@ COMMANDS = (
     _Command("judge", _TRAIN, "Let a language model settle where student and oracle differ."),
     _Command("golden", _TRAIN, "Record the scores of the reference articles."),
     _Command("cards", _TRAIN, "Write model cards and the table of filters."),
+    _Command("publish", _TRAIN, "Upload a filter to the Hugging Face Hub, and pin it."),
+    _Command("package", _TRAIN, "Make a wheel of one filter."),
 )
 
 
