@@ -6,7 +6,6 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -152,12 +151,6 @@ def test_a_body_beyond_the_limit_is_refused_before_its_end(limited: Limited) -> 
             client.sendall(head + b"transfer-encoding: chunked\r\n\r\n" + b"1f4\r\n" + b"x" * 500 + b"\r\n")
             client.sendall(b"1f5\r\n" + b"x" * 501 + b"\r\n")
             assert client.recv(100).startswith(b"HTTP/1.1 413 "), "no chunk without end was needed"
-
-        def chunks() -> Iterator[bytes]:
-            yield b'{"articles": []'
-            yield from (b" " * 1000 for _ in range(10_000))
-
-        assert http.post("/v1/score", content=chunks(), headers=JSON).status_code == 413
         assert "distillery_body_bytes 0.0" in http.get("/metrics").text
 
 
@@ -173,8 +166,9 @@ def test_a_slow_client_is_told_so_and_holds_nobody_up(limited: Limited) -> None:
         with connected(http) as slow:
             slow.sendall(head)
             assert http.post("/v1/score", json={"articles": []}).status_code == 200
-            assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
-            assert slow.recv(1000) == b"", "and the connection is closed"
+            answer = slow.makefile("rb").read()  # to its end: the connection is closed, too
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b"did not come within 0.5 s" in answer
 
 
 def test_a_client_that_hangs_up_leaves_nothing_behind(limited: Limited) -> None:

@@ -1,7 +1,6 @@
 """Who may ask: whoever carries the operator's token."""
 
-from __future__ import annotations
-
+# Annotations stay real here: older FastAPIs cannot look up those of an instance that is called.
 import hmac
 
 from fastapi import HTTPException
