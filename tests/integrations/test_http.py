@@ -28,7 +28,7 @@ from distilled_filters.panel import BrokenFilterWarning, Panel
 from distilled_filters.service.app import create_app
 from distilled_filters.service.served import Served
 from distilled_filters.service.settings import Settings
-from tests.conftest import SNIPPET, Document, House, flip_byte
+from tests.conftest import SNIPPET, Document, House, flip_byte, run_python
 from tests.service.conftest import running
 
 ODD = [None, b"bytes", 3.5, float("nan"), {}, {"content": None}, {"content": float("nan")}, "", "short", ["list"]]
@@ -140,6 +140,18 @@ def test_a_filter_that_cannot_score_is_told(house: House, monkeypatch: pytest.Mo
             service.load("belonging")
         with pytest.warns(BrokenFilterWarning, match="left out belonging"):
             assert list(service.panel().score(SNIPPET)) == ["uplifting"]
+
+
+def test_without_the_extra_the_remedy_is_told() -> None:
+    code = """
+import sys
+sys.modules["httpx"] = None
+try:
+    import distilled_filters.integrations.http
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert "python -m pip install 'distilled-filters[client]'" in run_python(code)
 
 
 # --- servers that misbehave ----------------------------------------------------------------------------

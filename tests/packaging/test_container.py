@@ -18,7 +18,7 @@ TEXT = re.sub(r"\\\n\s*", "", (ROOT / "Containerfile").read_text(encoding="utf-8
 
 def instruction(name: str) -> str:
     """Return what follows the last instruction of a name."""
-    return re.findall(rf"^{name} (.*)$", TEXT, flags=re.MULTILINE)[-1]
+    return str(re.findall(rf"^{name} (.*)$", TEXT, flags=re.MULTILINE)[-1])
 
 
 def test_what_is_copied_is_there() -> None:

@@ -114,6 +114,8 @@ def test_filters_says_how_they_judge_and_what_a_request_may_hold(http: httpx.Cli
         (b'{"articles": [], "filters": []}', 422, "filters: "),
         (b'{"articles": [], "filters": [1]}', 422, "filters.0: "),
         (b'{"articles": [], "filter": ["uplifting"]}', 422, "filter: Extra inputs are not permitted"),
+        (b'{"articles": [], "half \\ud800": 1}', 422, "the body: "),
+        (b'{"articles": [], "' + b"x" * 100_000 + b'": 1}', 422, "xxx"),
         (b'{"articles": [], "filters": ["upliftin"]}', 404, "did you mean 'uplifting'?"),
         (b'{"articles": [], "filters": ["\\ud800"]}', 404, "no filter named"),
     ],

@@ -30,6 +30,14 @@ def test_feedback_becomes_a_line(limited: Limited, tmp_path: Path, uplifting: Fi
         assert http.post("/v1/feedback", json={**SAID, "version": "1.0.0"}).json()["version"] == "1.0.0"
 
 
+def test_halves_of_characters_do_no_harm(limited: Limited, tmp_path: Path) -> None:
+    with limited(Settings(feedback=tmp_path)) as http:
+        body = json.dumps({**SAID, "id": "\ud83d", "comment": "half \ud83d"})
+        answer = http.post("/v1/feedback", content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["comment"]) == (201, "half ?")
+        assert lines(tmp_path) == [answer.json()]
+
+
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [

@@ -18,10 +18,10 @@ def test_every_answer_is_as_described(limited: Limited, tmp_path: Path) -> None:
     """Schemathesis: edge cases of every rule of the description, then random bodies, with all its checks."""
     feedback = tmp_path / "feedback"
     feedback.mkdir()
-    with limited(Settings(max_articles=8, feedback=feedback)) as http:
+    with limited(Settings(max_articles=4, feedback=feedback)) as http:
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{http.base_url}/openapi.json"),
-            *("--max-examples", "20", "--seed", "1", "--no-color"),
+            *("--max-examples", "10", "--seed", "1", "--no-color"),
         ]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert run.returncode == 0, run.stdout

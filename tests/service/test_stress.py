@@ -43,8 +43,8 @@ def load(clients: int, uplifting: Filter, *stages: int) -> list[int]:
 
 @needs_proc
 @pytest.mark.slow
-def test_ac13_a_services_memory_settles_over_three_hundred_articles(uplifting: Filter) -> None:
-    early, late = load(10, uplifting, 100, 200)
+def test_ac13_a_services_memory_settles_over_two_hundred_articles(uplifting: Filter) -> None:
+    early, late = load(10, uplifting, 80, 120)
     assert late <= 1.10 * early
 
 

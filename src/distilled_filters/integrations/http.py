@@ -10,8 +10,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import httpx
-from httpx_retries import Retry, RetryTransport
 from pydantic import BaseModel, ValidationError
 
 from distilled_filters.article import Article, record_id
@@ -20,6 +18,13 @@ from distilled_filters.parallel import in_thread, ordered_map
 from distilled_filters.registry import did_you_mean
 from distilled_filters.result import Provenance, Score, Status
 from distilled_filters.service.schema import FeedbackReceipt, FilterRow, FilterTable, Scores
+
+try:
+    import httpx
+    from httpx_retries import Retry, RetryTransport
+except ModuleNotFoundError as error:
+    remedy = f"the client needs {error.name}: python -m pip install 'distilled-filters[client]'"
+    raise ModuleNotFoundError(remedy, name=error.name) from error
 
 __all__ = [
     "Filter",

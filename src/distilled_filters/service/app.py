@@ -35,6 +35,8 @@ Row = Mapping[str, Any]
 
 # What nginx calls it; nobody reads the answer.
 _CLIENT_LEFT = 499
+# Characters of a refusal; the rest is the client's own.
+_DETAIL = 2000
 
 
 def create_app(served: Served, settings: Settings) -> FastAPI:
@@ -247,7 +249,9 @@ async def _left_by(request: Request) -> None:
 async def _refused(_: Request, error: Exception) -> Response:
     if not isinstance(error, StarletteHTTPException):
         raise error
-    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+    # What a client wrote may stand in it: of any length, and with halves of surrogate pairs that UTF-8 has not.
+    detail = str(error.detail)[:_DETAIL].encode("utf-8", "replace").decode()
+    return JSONResponse({"detail": detail}, error.status_code, error.headers)
 
 
 async def _left(_: Request, __: Exception) -> Response:

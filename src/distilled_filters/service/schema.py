@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from distilled_filters.result import Provenance, Status, TokenUse
 from distilled_filters.spec import Dimension, Tier
@@ -69,17 +69,25 @@ class ScoreRequest(_Request):
     filters: Annotated[list[str], Field(min_length=1)] | None = None
 
 
+def _encodable(text: str) -> str:
+    """Replace halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode()
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+
+
 class Feedback(_Request):
     """What a reader or editor says of one score."""
 
     filter: str
-    id: Annotated[str, Field(min_length=1, max_length=512, description="The article's own id.")]
+    id: Annotated[Text, Field(min_length=1, max_length=512, description="The article's own id.")]
     tier: Annotated[str, Field(description="The tier it should have got.")]
     version: Annotated[
-        str | None,
+        Text | None,
         Field(max_length=64, description="The filter version that was judged; by default the one served now."),
     ] = None
-    comment: Annotated[str | None, Field(max_length=4000)] = None
+    comment: Annotated[Text | None, Field(max_length=4000)] = None
 
 
 class Problem(_Wire):
