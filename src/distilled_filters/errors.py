@@ -14,6 +14,11 @@ DistilledFiltersError
 │   └── HeadNotFoundError               head tensors are missing, extra or misshapen
 ├── corpus.errors.CorpusError           a file of articles or scores that cannot be used
 │   └── ResumeError                     a run that cannot be begun or taken up
+├── integrations.http.ServiceError      a service gave no scores; carries the HTTP status
+│   ├── ServiceUnreachableError (ConnectionError)
+│   ├── ServiceBusyError                no room there, as often as it was tried
+│   ├── ServiceTimeoutError (TimeoutError)
+│   └── ServiceRefusedError             it would not take the request, or failed on it
 ├── training.data.DatasetError (ValueError)   a data folder that cannot be used
 │   └── SplitLeakError                  copies of one article lie in two splits
 ├── training.oracle.errors.OracleError  a language model that cannot be asked

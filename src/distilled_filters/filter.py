@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from distilled_filters.article import Article, record_id
 from distilled_filters.calibration import Calibration, Percentiles, read_calibration, read_percentiles
 from distilled_filters.errors import IncompatibleEngineError, RecordError, SpecError, UnknownFilterError
 from distilled_filters.hub import Progress
-from distilled_filters.parallel import ordered_map
+from distilled_filters.parallel import in_thread, ordered_map
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.result import Provenance, Score, Status, TokenUse
 from distilled_filters.scorers.head import ZeroInflatedHead
@@ -121,6 +122,11 @@ class Filter:
         """The checkpoint's head, opened."""
         return self._open().head
 
+    @property
+    def calibration(self) -> Calibration:
+        """The checkpoint's calibration tables, opened."""
+        return self._open().calibration
+
     def first_look(self, bag: Bag) -> float | None:
         """Return how much an article's words speak for its scope; None where they end the matter."""
         look, below = self.head.first_look(bag), self.weights.screen_below
@@ -171,6 +177,16 @@ class Filter:
             CheckpointError: when the weights do not open.
         """
         return score_together((self,), article, strict=strict)[0]
+
+    async def ascore(self, article: object, *, strict: bool = False) -> Score:
+        """Score one article on one of `threads` worker threads, while the event loop goes on.
+
+        Cancelling is safe: an article whose turn has not come is dropped.
+
+        Raises:
+            RecordError, CheckpointError: as `score` does.
+        """
+        return await in_thread(partial(self.score, strict=strict), article, threads=self.threads)
 
     def score_batch(self, articles: Iterable[object], *, strict: bool = False) -> list[Score]:
         """Score articles in parallel; results keep their order."""

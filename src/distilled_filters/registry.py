@@ -31,6 +31,7 @@ __all__ = [
     "LIBRARY",
     "Available",
     "available",
+    "did_you_mean",
     "distribution_of",
     "filter_names",
     "load",
@@ -153,6 +154,12 @@ def distribution_of(folder: Path) -> str | None:
     return next((found.distribution for found in home.versions() if found.folder == folder), None)
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return how a message about an unknown name goes on: with the nearest names, or a full stop."""
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), list(known), n=3)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
+
+
 def newest_folders(filters: Path) -> list[Path]:
     """Return the newest version folder of every filter under a `filters/` folder, by name."""
     homes = (path for path in sorted(filters.iterdir()) if path.is_dir() and path.name != "backbones")
@@ -244,9 +251,9 @@ def _homes() -> dict[str, _Home]:
 def _home(name: str) -> _Home:
     homes = _homes()
     if name not in homes:
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), homes, n=3)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-        raise UnknownFilterError(f"no filter named {name!r}{hint} Installed: {', '.join(sorted(homes)) or 'none'}")
+        raise UnknownFilterError(
+            f"no filter named {name!r}{did_you_mean(name, homes)} Installed: {', '.join(sorted(homes)) or 'none'}"
+        )
     return homes[name]
 
 

@@ -40,6 +40,7 @@ class _Command:
 
 COMMANDS = (
     _Command("score", _SCORE, "Score articles from JSON lines, JSON, CSV or Parquet."),
+    _Command("serve", _SCORE, "Serve filters over HTTP."),
     _Command("explain", _SCORE, "Say why one article got its tiers."),
     _Command("list", _INSPECT, "List the installed filters."),
     _Command("info", _INSPECT, "Show what a filter asks, weighs and reads."),

@@ -1,5 +1,5 @@
-"""Engines and data frames: articles in their tables get columns of scores.
+"""Clean surfaces towards other programs: engines, data frames, and this library's own service.
 
-One module an engine, each thin over `batches`; none is imported before it is asked for,
-and each needs the extra of its name.
+Engines and frames are thin over `batches`: articles in their tables get columns of scores. None is
+imported before it is asked for, and each needs the extra of its name.
 """
