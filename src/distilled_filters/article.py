@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from distilled_filters.errors import RecordError
 from distilled_filters.status import Status
 
-__all__ = ["Article"]
+__all__ = ["ARTICLE_KEYS", "Article"]
 
 _TITLE_KEYS = ("title", "headline")
 _CONTENT_KEYS = ("content", "text", "body")
+ARTICLE_KEYS = frozenset({"id", *_TITLE_KEYS, *_CONTENT_KEYS})
+"""All keys of a record that are ever read."""
 
 
 @dataclass(frozen=True, slots=True)

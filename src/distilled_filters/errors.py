@@ -11,7 +11,8 @@ DistilledFiltersError
 │   ├── ChecksumError                   the bytes are not those the spec names
 │   └── HeadNotFoundError               head tensors are missing, extra or misshapen
 ├── corpus.errors.CorpusError           a file of articles or scores that cannot be used
-│   └── ResumeError                     a run that cannot be begun or taken up
+│   ├── ResumeError                     a run that cannot be begun or taken up
+│   └── WorkerError                     processes that score die again and again
 ├── training.data.DatasetError (ValueError)   a data folder that cannot be used
 │   └── SplitLeakError                  copies of one article lie in two splits
 └── RecordError (ValueError)            one article that cannot be scored; carries its Status
@@ -86,6 +87,10 @@ class RecordError(DistilledFiltersError, ValueError):
         super().__init__(message)
         self.status = status
 
+    def __reduce__(self) -> tuple[type[RecordError], tuple[object, ...]]:
+        """Pickle what it was made from, so that it comes back from another process."""
+        return type(self), (self.status, str(self))
+
 
 class NonFiniteScoreError(RecordError, ArithmeticError):
     """The student's output for this article holds NaN or infinity."""
@@ -93,3 +98,7 @@ class NonFiniteScoreError(RecordError, ArithmeticError):
     def __init__(self, message: str) -> None:
         """A non-finite score always has the status `error`."""
         super().__init__(Status.ERROR, message)
+
+    def __reduce__(self) -> tuple[type[RecordError], tuple[object, ...]]:
+        """As above, with its one argument."""
+        return type(self), (str(self),)

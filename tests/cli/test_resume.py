@@ -13,17 +13,17 @@ from tests.cli.conftest import EXAMPLES
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 
-# The command line with small shards, so that a few dozen articles make several.
-_SMALL_SHARDS = """
-import distilled_filters.cli.score_runs as runs
+# The command line with small parts, so that a few dozen articles make several.
+_SMALL_PARTS = """
+import distilled_filters.corpus.run as run
 from distilled_filters.cli import main
-runs.SHARD_ROWS = 6
+run.PART_ROWS = 6
 main()
 """
 
 
 def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", _SMALL_SHARDS, "score", *arguments, "-f", "uplifting"]
+    return [sys.executable, "-c", _SMALL_PARTS, "score", *arguments, "-f", "uplifting"]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def _begun(corpus: Path, output: Path) -> subprocess.Popen[str]:
-    """Begin a run and return once its second shard is there."""
+    """Begin a run and return once its second part is there."""
     process = subprocess.Popen(
         _command(str(corpus), "-o", str(output), "--threads", "1"), stderr=subprocess.PIPE, text=True
     )
@@ -49,7 +49,7 @@ def _begun(corpus: Path, output: Path) -> subprocess.Popen[str]:
 
 
 def _stopped(corpus: Path, output: Path, by: signal.Signals) -> subprocess.CompletedProcess[str]:
-    """Begin a run and stop it once its second shard is there."""
+    """Begin a run and stop it once its second part is there."""
     process = _begun(corpus, output)
     process.send_signal(by)
     _, errors = process.communicate()
@@ -89,7 +89,7 @@ def test_ac23_a_second_run_fails_at_once_and_a_killed_one_blocks_nobody(corpus: 
     first.communicate()
     assert _run(str(corpus), "-o", str(output), "--resume").returncode == 0
     assert len(output.read_text(encoding="utf-8").splitlines()) == 42
-    assert [path.name for path in tmp_path.glob("out*")] == ["out.jsonl"]
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl", "out.jsonl.run.json"]
 
 
 def test_ac23_parts_stay_and_are_refused_when_anything_differs(corpus: Path, tmp_path: Path) -> None:

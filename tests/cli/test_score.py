@@ -124,7 +124,9 @@ def test_an_existing_output_is_safe(distillery: Run, articles: Path, tmp_path: P
         (("--resume",), "--output"),
         (("--force",), "--output"),
         (("-o", "out.csv", "--resume", "--force"), "choose one"),
-        (("-o", "out.csv", "--json"), "--json"),
+        (("--format", "csv", "--json"), "--json"),
+        (("--threads", "2", "--workers", "2"), "one thread each"),
+        (("--shard-rows", "5"), "--output"),
         (("-", "-o", "out.csv", "--resume"), "save it to a file"),
     ],
 )

@@ -1,0 +1,120 @@
+"""Scoring by the workers of a Ray or Spark cluster; reading, writing and resuming stay on this machine.
+
+Workers get records and give back rows, so that every format has the same bytes as a local
+run. A machine that reads for them keeps hundreds of processors busy; beyond that, and for
+tables that live in a cluster, `distilled_filters.integrations` scores where the data lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+from distilled_filters.corpus.rows import Row
+from distilled_filters.corpus.scoring import score_record
+from distilled_filters.corpus.sources import Record
+from distilled_filters.corpus.workers import score_by
+from distilled_filters.integrations.batches import Scoring, missing_extra
+from distilled_filters.panel import Panel
+
+__all__ = ["score_on"]
+
+# Some seconds of work, beside which a message to another machine costs nothing.
+_BATCH_RECORDS = 128
+
+
+def score_on(engine: str, panel: Panel, records: Iterable[Record], workers: int | None = None) -> Iterator[Row]:
+    """Score a stream of records lazily, in order, on the workers of `ray` or `spark`.
+
+    Args:
+        engine: `ray` or `spark`. Each finds its cluster as it always does (`RAY_ADDRESS`,
+            `spark-submit`), and else starts one on this machine.
+        panel: The filters.
+        records: What is scored.
+        workers: How many, of one thread each; None for one a processor of the cluster.
+
+    Raises:
+        DistilledFiltersError: when the engine is not installed, or its workers have other filters.
+    """
+    return score_by(_ENGINES[engine](Scoring(panel.filters), workers), records, _BATCH_RECORDS)
+
+
+def _score(scoring: Scoring, records: list[Record]) -> list[Row]:
+    panel = scoring.open()
+    return [score_record(panel, record) for record in records]
+
+
+class _Ray:
+    """Actors, restarted by Ray where they die, and asked again."""
+
+    def __init__(self, scoring: Scoring, workers: int | None) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise missing_extra(error, "ray") from error
+        self._ray = ray
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            ray.init(log_to_driver=False, logging_level="error")
+        processors = ray.cluster_resources().get("CPU", 1.0)
+        self.count = workers or max(1, int(processors))
+        share = min(1.0, int(1e4 * processors / self.count) / 1e4)
+        actor = ray.remote(num_cpus=share, max_restarts=-1, max_task_retries=-1)(_Actor)
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(self.count):
+            self._idle.put(actor.remote(scoring))
+
+    def score(self, records: list[Record]) -> list[Row]:
+        actor = self._idle.get()
+        try:
+            rows: list[Row] = self._ray.get(actor.score.remote(records))
+            return rows
+        finally:
+            self._idle.put(actor)
+
+    def close(self) -> None:
+        if self._ours:
+            self._ray.shutdown()
+
+
+class _Actor:
+    def __init__(self, scoring: Scoring) -> None:
+        self._scoring = scoring
+        scoring.open()
+
+    def score(self, records: list[Record]) -> list[Row]:
+        return _score(self._scoring, records)
+
+
+class _Spark:
+    """Jobs of one task each, as many at once as there are workers; Spark tries a task again whose worker died."""
+
+    def __init__(self, scoring: Scoring, workers: int | None) -> None:
+        try:
+            from pyspark import SparkConf
+            from pyspark.sql import SparkSession
+        except ImportError as error:
+            raise missing_extra(error, "spark") from error
+        self._ours = SparkSession.getActiveSession() is None
+        conf = SparkConf()
+        if not conf.contains("spark.master"):
+            conf.setMaster(f"local[{workers or '*'},{_TASK_FAILURES}]")
+        self._session = SparkSession.builder.config(conf=conf).appName("distillery score").getOrCreate()
+        self._context = self._session.sparkContext
+        self.count = workers or self._context.defaultParallelism
+        self._score = partial(_score, scoring)
+
+    def score(self, records: list[Record]) -> list[Row]:
+        (rows,) = self._context.parallelize([records], 1).map(self._score).collect()
+        return list(rows)
+
+    def close(self) -> None:
+        if self._ours:
+            self._session.stop()
+
+
+# As on a cluster; a local master would not try a task again.
+_TASK_FAILURES = 4
+_ENGINES = {"ray": _Ray, "spark": _Spark}
