@@ -32,7 +32,7 @@ def _die_once(marker: Path | None) -> str:
     return SNIPPET
 
 
-class _Deadly:
+class Deadly:
     """An article that kills the worker it comes to."""
 
     def __init__(self, marker: Path | None) -> None:
@@ -68,7 +68,7 @@ def test_processes_give_the_rows_of_threads_in_order_until_the_source_fails() ->
 
 def test_ac23_a_worker_that_is_killed_costs_no_row(tmp_path: Path) -> None:
     records = [Record(row, SNIPPET, 0) for row in range(50)]
-    records[20] = Record(20, _Deadly(tmp_path / "died"), 0)
+    records[20] = Record(20, Deadly(tmp_path / "died"), 0)
     rows = list(score_in_processes(Panel(["uplifting"], threads=1), records, 2))
     assert (tmp_path / "died").exists()
     assert [row.row for row in rows] == list(range(50))
@@ -77,6 +77,6 @@ def test_ac23_a_worker_that_is_killed_costs_no_row(tmp_path: Path) -> None:
 
 def test_records_that_kill_every_worker_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_MOST_DEATHS", 2)
-    deadly = Record(3, _Deadly(None), 0)
+    deadly = Record(3, Deadly(None), 0)
     with pytest.raises(WorkerError, match=r"died 2 times while rows 3 to 3 .* fewer --workers"):
         list(score_in_processes(Panel(["uplifting"], threads=1), [deadly], 1))

@@ -7,11 +7,15 @@ tables that live in a cluster, `distilled_filters.integrations` scores where the
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+from distilled_filters.corpus.errors import WorkerError
 from distilled_filters.corpus.rows import Row
 from distilled_filters.corpus.scoring import score_record
 from distilled_filters.corpus.sources import Record
@@ -23,6 +27,9 @@ __all__ = ["score_on"]
 
 # Some seconds of work, beside which a message to another machine costs nothing.
 _BATCH_RECORDS = 128
+# How often Spark tries a task, as on a cluster; a local master would not try again.
+_TRIES = 4
+_PYTHON_ERROR = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Exception): (.+)$", re.MULTILINE)
 
 
 def score_on(engine: str, panel: Panel, records: Iterable[Record], workers: int | None = None) -> Iterator[Row]:
@@ -36,9 +43,11 @@ def score_on(engine: str, panel: Panel, records: Iterable[Record], workers: int 
         workers: How many, of one thread each; None for one a processor of the cluster.
 
     Raises:
-        DistilledFiltersError: when the engine is not installed, or its workers have other filters.
+        MissingExtraError: when the engine is not installed.
+        WorkerError: when its workers fail, such as by lack of the filters.
     """
-    return score_by(_ENGINES[engine](Scoring(panel.filters), workers), records, _BATCH_RECORDS)
+    scoring = Scoring.for_workers(panel.filters, title=None, content=None)
+    return score_by(_ENGINES[engine](scoring, workers), records, _BATCH_RECORDS)
 
 
 def _score(scoring: Scoring, records: list[Record]) -> list[Row]:
@@ -60,6 +69,7 @@ class _Ray:
             ray.init(log_to_driver=False, logging_level="error")
         processors = ray.cluster_resources().get("CPU", 1.0)
         self.count = workers or max(1, int(processors))
+        # More workers than processors share them; whole ones, they would wait for each other forever.
         share = min(1.0, int(1e4 * processors / self.count) / 1e4)
         actor = ray.remote(num_cpus=share, max_restarts=-1, max_task_retries=-1)(_Actor)
         self._idle: SimpleQueue[Any] = SimpleQueue()
@@ -70,9 +80,11 @@ class _Ray:
         actor = self._idle.get()
         try:
             rows: list[Row] = self._ray.get(actor.score.remote(records))
-            return rows
+        except self._ray.exceptions.RayError as error:
+            raise _failed("Ray", records, error) from error
         finally:
             self._idle.put(actor)
+        return rows
 
     def close(self) -> None:
         if self._ours:
@@ -100,14 +112,22 @@ class _Spark:
         self._ours = SparkSession.getActiveSession() is None
         conf = SparkConf()
         if not conf.contains("spark.master"):
-            conf.setMaster(f"local[{workers or '*'},{_TASK_FAILURES}]")
+            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+            conf.setMaster(f"local[{workers or '*'},{_TRIES}]").set("spark.ui.enabled", "false")
+        conf.setIfMissing("spark.ui.showConsoleProgress", "false").setIfMissing("spark.log.level", "FATAL")
         self._session = SparkSession.builder.config(conf=conf).appName("distillery score").getOrCreate()
         self._context = self._session.sparkContext
         self.count = workers or self._context.defaultParallelism
         self._score = partial(_score, scoring)
 
     def score(self, records: list[Record]) -> list[Row]:
-        (rows,) = self._context.parallelize([records], 1).map(self._score).collect()
+        from py4j.protocol import Py4JError
+        from pyspark.errors import PySparkException
+
+        try:
+            (rows,) = self._context.parallelize([records], 1).map(self._score).collect()
+        except (Py4JError, PySparkException) as error:
+            raise _failed("Spark", records, error) from error
         return list(rows)
 
     def close(self) -> None:
@@ -115,6 +135,13 @@ class _Spark:
             self._session.stop()
 
 
-# As on a cluster; a local master would not try a task again.
-_TASK_FAILURES = 4
+def _failed(engine: str, records: list[Record], error: Exception) -> WorkerError:
+    """Return an engine's error, pages long, as one line: what Python said in the worker."""
+    said = _PYTHON_ERROR.findall(str(error))
+    return WorkerError(
+        f"{engine} could not score rows {records[0].row:,} to {records[-1].row:,}: "
+        f"{said[-1] if said else type(error).__name__}"
+    )
+
+
 _ENGINES = {"ray": _Ray, "spark": _Spark}
