@@ -4,6 +4,7 @@ DistilledFiltersError
 ├── SpecError (ValueError)              a filter.toml or backbone.toml that breaks the rules
 │   └── IncompatibleEngineError         the filter declares another engine range
 ├── SettingError (ValueError)           an argument or environment variable out of range
+├── MissingExtraError (ImportError)     a library of an optional extra is not installed
 ├── UnknownFilterError (LookupError)    no such filter, version or checkpoint
 ├── DuplicateFilterError (ValueError)   two distributions claim one name
 ├── CheckpointError (OSError)           a checkpoint file that cannot be used
@@ -30,6 +31,7 @@ __all__ = [
     "DuplicateFilterError",
     "HeadNotFoundError",
     "IncompatibleEngineError",
+    "MissingExtraError",
     "MissingFileError",
     "NonFiniteScoreError",
     "RecordError",
@@ -53,6 +55,10 @@ class IncompatibleEngineError(SpecError):
 
 class SettingError(DistilledFiltersError, ValueError):
     """An argument or an environment variable is out of range."""
+
+
+class MissingExtraError(DistilledFiltersError, ImportError):
+    """A library that comes with an optional extra is not installed; the message has the pip line."""
 
 
 class UnknownFilterError(DistilledFiltersError, LookupError):

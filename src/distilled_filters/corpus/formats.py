@@ -58,7 +58,7 @@ def json_line(row: Row) -> str:
 
 def csv_table(filters: Sequence[Filter]) -> TextFormat:
     """Return CSV with a fixed header for these filters."""
-    columns = [column for column, _ in flat_columns(filters)]
+    columns = list(flat_columns(filters))
 
     def encode(cells: Sequence[object]) -> str:
         line = io.StringIO()

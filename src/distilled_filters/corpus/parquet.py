@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from distilled_filters.article import ARTICLE_KEYS
 from distilled_filters.corpus.errors import CorpusError
 from distilled_filters.corpus.places import Place
-from distilled_filters.corpus.rows import COLUMN_TYPES, Row, flat_columns
+from distilled_filters.corpus.rows import Row, flat_columns
 from distilled_filters.filter import Filter
 
 __all__ = ["ParquetFormat", "read_parquet"]
@@ -52,9 +52,7 @@ class ParquetFormat:
         """
         self._pyarrow, self._parquet = _pyarrow("Parquet")
         types = {int: self._pyarrow.int64(), str: self._pyarrow.string(), float: self._pyarrow.float64()}
-        self._schema = self._pyarrow.schema(
-            [(column, types[COLUMN_TYPES.get(kind, float)]) for column, kind in flat_columns(filters)]
-        )
+        self._schema = self._pyarrow.schema([(column, types[kind]) for column, kind in flat_columns(filters).items()])
 
     def write(self, path: Path, rows: Sequence[Row]) -> None:
         """Write one part."""
