@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import gzip
 import json
+import lzma
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.cli.conftest import EXAMPLES
@@ -74,6 +77,35 @@ def test_ac23_resume_after_sigkill_gives_the_same_bytes(suffix: str, corpus: Pat
     assert _run(str(corpus), "-o", str(undisturbed)).returncode == 0
     assert output.read_bytes() == undisturbed.read_bytes()
     assert not output.with_name(f"{output.name}.parts").exists()
+
+
+def test_ac23_shards_by_workers_from_compressed_files_survive_sigkill(corpus: Path, tmp_path: Path) -> None:
+    """And the workers of the run that was killed end too."""
+    news = tmp_path / "news"
+    news.mkdir()
+    (news / "n2.jsonl.gz").write_bytes(gzip.compress(corpus.read_bytes()))
+    (news / "n10.jsonl.xz").write_bytes(lzma.compress(b"".join(corpus.read_bytes().splitlines(keepends=True)[:6])))
+    (news / "n11.jsonl").touch()
+    output, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    how = ("--format", "csv", "--shard-rows", "12")
+    process = subprocess.Popen(_command(str(news), "-o", f"{output}/", *how, "--workers", "2"))
+    workers = []
+    while not (output / "part-00000.csv").exists():
+        assert process.poll() is None
+        workers = psutil.Process(process.pid).children()
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert len(workers) >= 2
+    assert not (output / "_run.json").exists()
+    assert _run(str(news), "-o", str(output), *how).returncode == 2
+
+    assert _run(str(news), "-o", str(output), *how, "--resume").returncode == 0
+    assert _run(str(news), "-o", str(undisturbed), *how).returncode == 0
+    names = [f"part-{number:05d}.csv" for number in range(4)]
+    assert sorted(path.name for path in output.iterdir()) == ["_run.json", *names]
+    assert [(output / name).read_bytes() for name in names] == [(undisturbed / name).read_bytes() for name in names]
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
 
 
 def test_ac23_a_second_run_fails_at_once_and_a_killed_one_blocks_nobody(corpus: Path, tmp_path: Path) -> None:

@@ -44,6 +44,14 @@ def test_a_file_that_fails_to_be_written_never_appears(tmp_path: Path) -> None:
         assert not place.exists()
 
 
+def test_secrets_in_addresses_come_into_no_record() -> None:
+    with pytest.raises(CorpusError, match="password") as error:
+        place_of("ftp://me:hunter2@example.org/a.jsonl")
+    assert "hunter2" not in str(error.value)
+    signed = place_of("https://example.org/b/a.jsonl.gz?Signature=hunter2")
+    assert (signed.name, signed.base) == ("https://example.org/b/a.jsonl.gz", "a.jsonl.gz")
+
+
 def test_what_no_package_can_open_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(CorpusError, match=r"pip install 'fsspec\[s3\]'"):

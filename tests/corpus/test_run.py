@@ -15,7 +15,7 @@ from distilled_filters.corpus import run as run_module
 from distilled_filters.corpus.errors import CorpusError, ResumeError
 from distilled_filters.corpus.formats import TextFormat
 from distilled_filters.corpus.outputs import plan_output
-from distilled_filters.corpus.places import place_of
+from distilled_filters.corpus.places import Place, place_of
 from distilled_filters.corpus.rows import Row
 from distilled_filters.corpus.run import Outcome, Run, Scorer
 from distilled_filters.corpus.sources import find_sources
@@ -185,6 +185,31 @@ def test_resume_with_other_shards_is_refused(news: Path, tmp_path: Path, uplifti
         _write([news], tmp_path / "out", [uplifting], crashing(no_score, 9), shard_rows=10)
     with pytest.raises(ResumeError, match=r"output\.shard_rows was 10 and is 20"):
         _write([news], tmp_path / "out", [uplifting], no_score, shard_rows=20, resume=True)
+
+
+def test_an_output_among_its_inputs_is_no_input(news: Path, uplifting: Filter, no_score: Scorer) -> None:
+    for output in (f"{news}/scores/", f"{news}/scores.jsonl"):
+        place = place_of(output)
+
+        def score(scorer: Scorer, output: str = output, place: Place = place, **how: bool) -> Outcome:
+            sources = find_sources([str(news)], output=place)
+            return Run(sources, [uplifting], scorer).write(plan_output(output, None, None, sources), **how)
+
+        with pytest.raises(CrashError):
+            score(crashing(no_score, 15))
+        assert score(no_score, resume=True).statistics.rows == 23
+        assert score(no_score, force=True).statistics.rows == 23
+        place.fs.rm(place.path, recursive=True)
+
+
+def test_a_folder_is_named_and_ends_as_it_should(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").touch()
+    sources = find_sources([str(tmp_path / "a.jsonl")])
+    assert plan_output(str(tmp_path / "b.parquet"), None, 10, sources).form == "parquet"
+    assert plan_output(str(tmp_path), "csv", None, sources).names == ("a.csv",)
+    (tmp_path / "b.parquet").touch()
+    with pytest.raises(CorpusError, match="is a file"):
+        plan_output(str(tmp_path / "b.parquet"), None, 10, sources)
 
 
 def test_two_inputs_for_one_file_and_inputs_as_outputs_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import random
 import sys
 from collections.abc import Callable
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import fsspec
@@ -131,6 +133,28 @@ def test_urls_are_read_as_files_are() -> None:
         sources = find_sources([name])
         assert [source.place and source.place.base for source in sources] == ["n9.jsonl.gz", "n10.jsonl"]
         assert [record.value["id"] for record in read_corpus(sources)] == [0, 1]  # type: ignore[index]
+
+
+def test_the_web_is_read_as_files_are(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines(0, 30).encode()))
+    handler = partial(SilentHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever).start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}"
+            (source,) = find_sources([f"{address}/a.jsonl.gz?Signature=secret"])
+            assert len(list(read_corpus([source]))) == 30
+            assert source.name == f"{address}/a.jsonl.gz"
+            assert source.size == (tmp_path / "a.jsonl.gz").stat().st_size
+            with pytest.raises(FileNotFoundError, match=r"no file .*b\.jsonl"):
+                find_sources([f"{address}/b.jsonl"])
+        finally:
+            server.shutdown()
+
+
+class SilentHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])

@@ -125,10 +125,11 @@ def command(
     from distilled_filters.cli.score_runs import show_warning, to_output, to_stream, to_table
     from distilled_filters.corpus.formats import choose_format
     from distilled_filters.corpus.outputs import plan_output
+    from distilled_filters.corpus.places import place_of
     from distilled_filters.corpus.run import Run
     from distilled_filters.corpus.sources import find_sources
 
-    sources = find_sources(_inputs(files), show_warning)
+    sources = find_sources(_inputs(files), show_warning, output=place_of(output) if output else None)
     target = None if output is None else plan_output(output, form, shard_rows, sources)
     stream_form = choose_format(form, None) if target is None else target.form
     panel = open_panel(filters, threads)

@@ -7,10 +7,11 @@ tables that live in a cluster, `distilled_filters.integrations` scores where the
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -19,7 +20,7 @@ from distilled_filters.corpus.errors import WorkerError
 from distilled_filters.corpus.rows import Row
 from distilled_filters.corpus.scoring import score_record
 from distilled_filters.corpus.sources import Record
-from distilled_filters.corpus.workers import score_by
+from distilled_filters.corpus.workers import Workers, score_by
 from distilled_filters.integrations.batches import Scoring, missing_extra
 from distilled_filters.panel import Panel
 
@@ -66,7 +67,7 @@ class _Ray:
         self._ray = ray
         self._ours = not ray.is_initialized()
         if self._ours:
-            ray.init(log_to_driver=False, logging_level="error")
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
         processors = ray.cluster_resources().get("CPU", 1.0)
         self.count = workers or max(1, int(processors))
         # More workers than processors share them; whole ones, they would wait for each other forever.
@@ -144,4 +145,4 @@ def _failed(engine: str, records: list[Record], error: Exception) -> WorkerError
     )
 
 
-_ENGINES = {"ray": _Ray, "spark": _Spark}
+_ENGINES: dict[str, Callable[[Scoring, int | None], Workers]] = {"ray": _Ray, "spark": _Spark}

@@ -16,7 +16,7 @@ from distilled_filters.corpus.places import Place
 from distilled_filters.corpus.rows import Row, flat_columns
 from distilled_filters.filter import Filter
 
-__all__ = ["FORMATS", "SUFFIXES", "Format", "TextFormat", "choose_format", "csv_table", "json_line"]
+__all__ = ["BY_SUFFIX", "FORMATS", "SUFFIXES", "Format", "TextFormat", "choose_format", "csv_table", "json_line"]
 
 
 class Format(Protocol):
@@ -80,7 +80,8 @@ FORMATS: dict[str, Callable[[Sequence[Filter]], Format]] = {
 }
 SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "parquet": ".parquet"}
 """How files of each format end."""
-_BY_SUFFIX = {**{suffix: form for form, suffix in SUFFIXES.items()}, ".ndjson": "jsonl"}
+BY_SUFFIX = {**{suffix: form for form, suffix in SUFFIXES.items()}, ".ndjson": "jsonl"}
+"""The format of a file that ends so."""
 
 
 def choose_format(name: str | None, output: str | None) -> str:
@@ -93,10 +94,10 @@ def choose_format(name: str | None, output: str | None) -> str:
         if name == "parquet":
             raise CorpusError("Parquet cannot be written to standard output; name a file with --output")
         return name or "jsonl"
-    chosen = name or _BY_SUFFIX.get(PurePath(output).suffix.lower())
+    chosen = name or BY_SUFFIX.get(PurePath(output).suffix.lower())
     if chosen is None:
         raise CorpusError(
-            f"cannot tell the format of {output} from its name; end it in one of {', '.join(_BY_SUFFIX)}, "
+            f"cannot tell the format of {output} from its name; end it in one of {', '.join(BY_SUFFIX)}, "
             "give --format, or end it in / to write a folder of files"
         )
     return chosen

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distilled_filters.corpus.errors import CorpusError
-from distilled_filters.corpus.formats import SUFFIXES, choose_format
+from distilled_filters.corpus.formats import BY_SUFFIX, SUFFIXES, choose_format
 from distilled_filters.corpus.places import Place, place_of
 from distilled_filters.corpus.rows import Row
 from distilled_filters.corpus.sources import Source
@@ -74,7 +74,9 @@ def plan_output(name: str, form: str | None, shard_rows: int | None, sources: Se
         raise CorpusError(f"there is no folder {place.parent.name} to write {place.base} to")
     if not (shard_rows or name.endswith("/") or place.is_folder()):
         return Output(place, choose_format(form, name))
-    chosen = form or "jsonl"
+    if place.exists() and not place.is_folder():
+        raise CorpusError(f"{name} is a file, and a folder of files was asked for; name another output")
+    chosen = form or BY_SUFFIX.get(posixpath.splitext(place.base)[1].lower(), "jsonl")
     if shard_rows:
         return Output(place, chosen, shard_rows)
     return Output(place, chosen, names=_shard_names(sources, SUFFIXES[chosen]))
@@ -83,7 +85,10 @@ def plan_output(name: str, form: str | None, shard_rows: int | None, sources: Se
 def _shard_names(sources: Sequence[Source], suffix: str) -> tuple[str, ...]:
     """Name a file for each input as it is named, in folders as it lies in them."""
     folders = [posixpath.dirname(source.place.path) if source.place else "" for source in sources]
-    common = posixpath.commonpath(folders) if all(folders) else ""
+    try:
+        common = posixpath.commonpath(folders)
+    except ValueError:  # they lie in different stores
+        common = ""
     taken: dict[str, Source] = {}
     for source, folder in zip(sources, folders, strict=True):
         inner = posixpath.relpath(folder, common) if common else "."

@@ -6,11 +6,12 @@ import os
 import posixpath
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from urllib.parse import urlsplit
 
 from distilled_filters.corpus.errors import CorpusError
 
@@ -41,7 +42,8 @@ class Place:
     @property
     def base(self) -> str:
         """The last part of its name."""
-        return self.path.rstrip("/").rpartition("/")[2]
+        path = self.path.partition("?")[0] if self._web else self.path
+        return path.rstrip("/").rpartition("/")[2]
 
     def __truediv__(self, child: str) -> Place:
         """Return what lies in this folder under a name, which may hold slashes."""
@@ -58,7 +60,11 @@ class Place:
     def is_folder(self) -> bool:
         """Whether there is a folder."""
         # fsspec takes a page of the web for a folder of its links, and would fetch the whole file to find them.
-        return "https" not in self._protocols and bool(self.fs.isdir(self.path))
+        return not self._web and bool(self.fs.isdir(self.path))
+
+    @property
+    def _web(self) -> bool:
+        return "https" in self._protocols
 
     @property
     def _protocols(self) -> tuple[str, ...]:
@@ -73,16 +79,16 @@ class Place:
         return str(self.fs.ukey(self.path))
 
     def files(self) -> list[Place]:
-        """Return the files in a folder and its folders, in natural order; hidden ones (`.name`, `_name`) left out."""
-        below = (path.removeprefix(self.path.rstrip("/") + "/") for path in self.fs.find(self.path))
-        shown = (child for child in below if not any(part[:1] in "._" for part in child.split("/")))
-        return [self / child for child in sorted(shown, key=natural_order)]
+        """Return the files in a folder and its folders, in natural order, without hidden ones."""
+        return [self / child for child in _shown(self.fs.find(self.path), self.path.rstrip("/") + "/")]
 
     def matches(self) -> list[Place]:
-        """Return the files that the name stands for as a pattern with `*`, `**`, `?` and `[...]`, in natural order."""
-        if not _WILDCARDS.search(self.path):
+        """Return the files that the name stands for as a pattern with `*`, `**`, `?` and `[...]`, as `files` does."""
+        wildcard = _WILDCARDS.search(self.path)
+        if wildcard is None or self._web:
             return []
-        found = sorted((str(path) for path in self.fs.glob(self.path)), key=natural_order)
+        above = self.path[: self.path.rfind("/", 0, wildcard.start()) + 1]
+        found = (above + child for child in _shown(self.fs.glob(self.path), above))
         return [self._found(path) for path in found if self.fs.isfile(path)]
 
     def _found(self, path: str) -> Place:
@@ -138,7 +144,8 @@ def place_of(name: str) -> Place:
     """Return the place of a path or URL.
 
     Raises:
-        CorpusError: for a protocol that fsspec does not know, or that needs a package more.
+        CorpusError: for a protocol that fsspec does not know, or that needs a package more, and
+            for a URL with a password, which would come into records of runs.
     """
     from fsspec.core import url_to_fs
     from fsspec.implementations.local import LocalFileSystem
@@ -146,6 +153,8 @@ def place_of(name: str) -> Place:
     if "://" not in name:
         path = os.path.abspath(name)
         return Place(name, LocalFileSystem(), Path(path).as_posix())
+    if "@" in name and urlsplit(name).password is not None:
+        raise CorpusError("a URL with a password would come into logs and records; give it by the environment")
     try:
         fs, path = url_to_fs(name)
     except ValueError as error:
@@ -153,11 +162,22 @@ def place_of(name: str) -> Place:
     except ImportError as error:
         protocol = name.partition("://")[0]
         raise CorpusError(f"{name}: {error}; pip install 'fsspec[{_EXTRAS.get(protocol, protocol)}]'") from error
-    return Place(name, fs, str(path))
+    # What follows in a signed address is a secret too.
+    return Place(name.partition("?")[0] if name.startswith("http") else name, fs, str(path))
 
 
 # fsspec's own extras, where they are not named as their protocol.
 _EXTRAS = {"s3a": "s3", "gcs": "gs", "https": "http", "az": "abfs", "abfss": "abfs"}
+
+
+def _shown(paths: Iterable[str], above: str) -> list[str]:
+    """Return the paths in natural order, as they lie below a folder, without what tools and runs hide there."""
+    below = (path.removeprefix(above) for path in paths)
+    return sorted((child for child in below if not any(map(_is_hidden, child.split("/")))), key=natural_order)
+
+
+def _is_hidden(name: str) -> bool:
+    return name[:1] in (".", "_") or name.endswith((".parts", ".run.json"))
 
 
 def natural_order(name: str) -> list[tuple[bool, int, str]]:

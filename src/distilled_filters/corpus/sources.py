@@ -119,19 +119,22 @@ class Source:
                     yield value, file.tell()
 
 
-def find_sources(names: Sequence[str], note: Callable[[str], None] = lambda text: None) -> list[Source]:
+def find_sources(
+    names: Sequence[str], note: Callable[[str], None] = lambda text: None, *, output: Place | None = None
+) -> list[Source]:
     """Find the files that inputs stand for, and their formats, before any work begins.
 
     A name is a file, a folder (with its folders), a pattern such as `news/*.jsonl.gz`, or
     a URL of one of these. What a folder or pattern yields is in natural order, and files in no
-    known format are left out, which `note` is told. `-` is standard input, one JSON record a line.
+    known format are left out, which `note` is told, and what lies in or at `output` is too.
+    `-` is standard input, one JSON record a line.
 
     Raises:
         FileNotFoundError: naming the input.
         CorpusError: for an unknown suffix, a folder or pattern without a file to read, or
             an input named twice.
     """
-    sources = [source for name in names for source in _find(name, note)]
+    sources = [source for name in names for source in _find(name, note, output)]
     seen = set()
     for source in sources:
         key = source.name if source.place is None else source.place.path
@@ -174,7 +177,7 @@ def read_corpus(
         behind += source.size or 0
 
 
-def _find(name: str, note: Callable[[str], None]) -> list[Source]:
+def _find(name: str, note: Callable[[str], None], output: Place | None) -> list[Source]:
     if name == STANDARD_INPUT:
         return [Source(None, None, read_json_lines)]
     place = place_of(name)
@@ -185,7 +188,10 @@ def _find(name: str, note: Callable[[str], None]) -> list[Source]:
     else:
         found = place.matches()
         if not found:
-            raise FileNotFoundError(f"there is no file {name}")
+            raise FileNotFoundError(f"there is no file {place.name}")
+    if output is not None:
+        own = output.path.rstrip("/")
+        found = [each for each in found if each.path != own and not each.path.startswith(f"{own}/")]
     readable = [each for each in found if _format(each) is not None]
     if not readable:
         raise CorpusError(f"{name}: there is no file in it that ends in {_known()}")
