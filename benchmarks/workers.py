@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ def main() -> None:
     processors = thread_count()
     ways: dict[str, Callable[[], Iterator[Row]]] = {}
     for count in sorted({1, processors}):
-        ways[f"{count} threads"] = lambda count=count: score_records(Panel.all(threads=count), records)
-        ways[f"{count} processes"] = lambda count=count: score_in_processes(Panel.all(threads=1), records, count)
+        ways[f"{count} threads"] = partial(score_records, Panel.all(threads=count), records)
+        ways[f"{count} processes"] = partial(score_in_processes, Panel.all(threads=1), records, count)
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(settings.rounds):
         for name, way in ways.items():

@@ -33,7 +33,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     monkeypatch.setattr(engines, "_BATCH_RECORDS", 6)
     # Workers find the tests' own classes there.
     monkeypatch.setenv("PYTHONPATH", ":".join(path for path in sys.path if path))
-    return request.param
+    return str(request.param)
 
 
 def test_ac25_rows_are_those_of_a_local_run_though_a_worker_dies(engine: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import gzip
 import json
 import tracemalloc
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from distilled_filters.corpus import run as run_module
 from distilled_filters.corpus.errors import CorpusError, ResumeError
 from distilled_filters.corpus.formats import TextFormat
 from distilled_filters.corpus.outputs import plan_output
+from distilled_filters.corpus.parts import Parts
 from distilled_filters.corpus.places import Place, place_of
 from distilled_filters.corpus.rows import Row
 from distilled_filters.corpus.run import Outcome, Run, Scorer
@@ -118,6 +120,40 @@ def test_ac23_many_crashes_in_one_run_cost_no_row(
         assert outcome.earlier > 10
     assert sorted(titles(tmp_path / "out.jsonl")) == sorted(f"title {number}" for number in range(23))
     assert sum(len(titles(path)) for path in (tmp_path / "out").rglob("*.jsonl")) == 23
+
+
+@pytest.mark.parametrize("method", ["_write_json", "_remove_joined", "_clear", "discard"])
+@pytest.mark.parametrize("name", ["out/", "out.jsonl"])
+def test_ac23_a_crash_at_any_step_costs_no_row(
+    method: str, name: str, news: Path, tmp_path: Path, uplifting: Filter, no_score: Scorer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "whole").mkdir()
+    _write([news], f"{tmp_path}/whole/{name}", [uplifting], no_score)
+    output, step = f"{tmp_path}/{name}", getattr(Parts, method)
+    left = 0
+
+    def dying(self: Parts, *arguments: Any) -> None:
+        nonlocal left
+        if left == 0:
+            raise CrashError
+        left -= 1
+        step(self, *arguments)
+
+    # Each time a step later, until none is left to die at.
+    for steps in range(40):
+        left = steps
+        with monkeypatch.context() as patch, suppress(CrashError):
+            patch.setattr(Parts, method, dying)
+            _write([news], output, [uplifting], no_score, force=True)
+            break
+        with suppress(ResumeError):  # where it died after all was done
+            _write([news], output, [uplifting], no_score, resume=True)
+        if name == "out/":
+            assert _tree(tmp_path / "out") == _tree(tmp_path / "whole" / "out")
+        else:
+            assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole" / "out.jsonl").read_bytes()
+    assert steps > 0
 
 
 def test_urls_are_written_as_files_are(news: Path, tmp_path: Path, uplifting: Filter, no_score: Scorer) -> None:

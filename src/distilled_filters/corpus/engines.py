@@ -64,11 +64,11 @@ class _Ray:
             import ray
         except ImportError as error:
             raise missing_extra(error, "ray") from error
-        self._ray = ray
+        self._ray: Any = ray
         self._ours = not ray.is_initialized()
         if self._ours:
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
-        processors = ray.cluster_resources().get("CPU", 1.0)
+        processors = self._ray.cluster_resources().get("CPU", 1.0)
         self.count = workers or max(1, int(processors))
         # More workers than processors share them; whole ones, they would wait for each other forever.
         share = min(1.0, int(1e4 * processors / self.count) / 1e4)

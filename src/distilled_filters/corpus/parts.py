@@ -34,7 +34,7 @@ PART_ROWS = 500
 """Rows a part: what a crash can cost, some seconds of work."""
 
 _LOCK, _MANIFEST, _STATE, _PARTIAL = "lock", "manifest.json", "state.json", "unfinished"
-_OWN_NAME = re.compile(r"lock|manifest\.json|state\.json|unfinished|\d{6}\.[a-z.]+")
+_OWN_NAME = re.compile(r"lock|manifest\.json|state\.json|unfinished|\d{6,}\.[a-z.]+")
 
 
 class _State(BaseModel):
@@ -127,10 +127,11 @@ class Parts:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the record of a run that is complete, with `summary` in it, and remove the folder."""
-        if not (self.output.is_folder or self._done.shards):
+        if self._open:
+            self._join()
+        elif not (self.output.is_folder or self._done.shards):
             # No row, but an output all the same.
             self._done.shards.append("")
-        if self._open or self._done.shards == [""]:
             self._join()
         settings = {**self._settings, "files": self._done.shards if self.output.is_folder else [self.output.place.base]}
         self._write_json(self.output.record, {"settings": settings, **summary})
@@ -269,7 +270,8 @@ class Parts:
 
     def _remove_joined(self) -> None:
         for name in self._inside():
-            if name[:6].isdecimal() and int(name[:6]) < self._done.parts:
+            number = name.partition(".")[0]
+            if number.isdecimal() and int(number) < self._done.parts:
                 (self.folder / name).remove()
 
     @property
