@@ -119,7 +119,8 @@ def test_ac15_ac17_no_module_of_the_core_reads_pickles_or_needs_training(path: P
     roots = {name.split(".")[0] for name in imported(tree)}
     assert not roots & PICKLES
     assert list(unpicklers(tree)) == []
-    if "cli" not in path.parts:
+    # An adapter needs the library it adapts to, and nothing imports it but its user.
+    if not {"cli", "integrations"} & set(path.parts):
         assert not roots & TRAINING
         assert not any(name.startswith("distilled_filters.training") for name in imported(tree))
 
@@ -132,7 +133,7 @@ FLOORS = [
     {"checkpoints", "calibration", "decision", "preprocess"},
     {"scorers", "scorers.head", "scorers.onnx"},
     {"filter", "registry"},
-    {"panel", "golden"},
+    {"panel", "golden", "columns"},
 ]
 
 

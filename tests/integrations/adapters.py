@@ -10,7 +10,6 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow
 
@@ -23,6 +22,8 @@ class Adapter(ABC):
     keeps_order = True
     missing: str | None = None
     """What stands for an article without text."""
+    drops_empty = False
+    """Whether a result without rows has no columns."""
     has_workers = False
     """Whether articles are scored in other processes."""
     retries = False
@@ -35,8 +36,8 @@ class Adapter(ABC):
     def score(self, table: pyarrow.Table, filters: Sequence[str], parts: int = 4) -> pyarrow.Table:
         """Score a table of `INPUT` with two workers, split so that both have to do; return what comes out."""
 
-    def stop(self) -> None:
-        """End what was started."""
+    def stop(self) -> None:  # noqa: B027
+        """End what was started, where something was."""
 
 
 class Pandas(Adapter):
@@ -108,7 +109,9 @@ class Datatrove(Adapter):
             logging_dir=str(self.folder / "logs"),
         ).run()
         written = [
-            json.loads(line) for path in (self.folder / "out").iterdir() for line in path.read_text("utf-8").splitlines()
+            json.loads(line)
+            for path in (self.folder / "out").iterdir()
+            for line in path.read_text("utf-8").splitlines()
         ]
         found = {int(row["id"]): row for row in written}
         assert len(found) == len(written)
@@ -121,6 +124,7 @@ class Datatrove(Adapter):
 
 class Ray(Adapter):
     keeps_order = False
+    drops_empty = True
     has_workers = retries = True
 
     def __init__(self, folder: Path) -> None:

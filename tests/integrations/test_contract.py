@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import pytest
 from distilled_filters.columns import score_cells, score_columns
 from distilled_filters.integrations import batches
 from distilled_filters.panel import Panel
-from tests.conftest import ROOT, mixed_articles
+from tests.conftest import ROOT, UNREADABLE, mixed_articles
 from tests.integrations.adapters import ADAPTERS, INPUT, MODULES, Adapter
 from tests.integrations.watch.sitecustomize import LOG
 
@@ -34,7 +34,7 @@ FILTERS = ["uplifting", "belonging"]
 WATCH = Path(__file__).with_name("watch")
 SLOW = {"datasets_processes", "datatrove", "ray", "spark"}
 SCORES = score_columns(Panel(FILTERS).filters)
-BAD = [None, "<p></p>", "too short", "!!!", "Ο ποταμός τρέχει ξανά καθαρός μετά από εννέα χρόνια δουλειάς. " * 3]
+BAD = [None, "<p></p>", "too short", "!!!", UNREADABLE["Chinese"]]
 
 
 def articles(count: int, bad: bool = True) -> pyarrow.Table:
@@ -47,13 +47,13 @@ def articles(count: int, bad: bool = True) -> pyarrow.Table:
     return pyarrow.Table.from_pylist(rows, INPUT)
 
 
-def local_scores(table: pyarrow.Table, adapter: Adapter) -> list[dict[str, object]]:
+def local_scores(table: pyarrow.Table, filters: Sequence[str], missing: str | None = None) -> list[dict[str, object]]:
     """What `Panel.score` says of each row, in the columns of the engines."""
-    panel = Panel(FILTERS, threads=1)
+    panel = Panel(filters, threads=1)
     rows = []
     for row in table.to_pylist():
-        row["content"] = row["content"] or adapter.missing
-        cells: dict[str, object] = dict.fromkeys(SCORES)
+        row["content"] = row["content"] or missing
+        cells: dict[str, object] = dict.fromkeys(score_columns(panel.filters))
         for score in panel.score(row).values():
             cells |= score_cells(score)
         rows.append(cells)
@@ -114,7 +114,7 @@ def forgotten(adapter: Adapter) -> Iterator[Path]:
 
 def test_ac25_scores_are_the_local_ones_bit_for_bit(adapter: Adapter, run: Run) -> None:
     assert run.scored["id"].to_pylist() == list(range(40))
-    expected = local_scores(run.articles, adapter)
+    expected = local_scores(run.articles, FILTERS, adapter.missing)
     assert run.scored.select(list(SCORES)).to_pylist() == expected
     statuses = {row["uplifting_status"] for row in expected}
     assert len(statuses) >= 4, "the articles must put nulls and bad records to the engine"
@@ -139,6 +139,8 @@ def test_ac25_rows_keep_their_order(adapter: Adapter) -> None:
 @pytest.mark.parametrize("count", [12, 0])
 def test_ac25_the_schema_is_fixed(adapter: Adapter, run: Run, count: int) -> None:
     """Where all articles are bad and where there are none, as where some are good."""
+    if count == 0 and adapter.drops_empty:
+        pytest.skip("this engine keeps no columns without rows; each batch has them, see test_batches")
     table = pyarrow.Table.from_pylist([{"id": number} for number in range(count)], INPUT)
     scored = adapter.score(table, FILTERS, parts=2)
     assert scored.num_rows == count
@@ -152,10 +154,11 @@ def test_ac25_the_schema_is_fixed(adapter: Adapter, run: Run, count: int) -> Non
 def test_ac25_a_killed_worker_costs_no_row(adapter: Adapter) -> None:
     if not adapter.retries:
         pytest.skip("this engine does not start a killed worker anew; run the job again")
-    table, killed = articles(400, bad=False), []
+    # A filter that no worker has opened so far, so that its opening tells who is at work on this.
+    table, filters, killed = articles(400, bad=False), ["nature_recovery"], []
 
     def kill(opened: Path) -> None:
-        """Kill the first worker that has opened its filters, a moment later."""
+        """Kill the first worker that has opened the filter, while it scores its first part."""
         while not (lines := opened.read_text().splitlines()):
             time.sleep(0.02)
         time.sleep(0.5)
@@ -165,10 +168,11 @@ def test_ac25_a_killed_worker_costs_no_row(adapter: Adapter) -> None:
     with forgotten(adapter) as opened:
         thread = threading.Thread(target=kill, args=(opened,), daemon=True)
         thread.start()
-        scored = adapter.score(table, FILTERS, parts=4).sort_by("id")
+        scored = adapter.score(table, filters, parts=4).sort_by("id")
         thread.join(timeout=1)
         processes = {int(line.split()[0]) for line in opened.read_text().splitlines()}
     assert killed
     assert len(processes) >= 3, "another worker has taken the killed one's place"
     assert scored["id"].to_pylist() == list(range(400))
-    assert scored.select(list(SCORES)).to_pylist() == local_scores(table, adapter)
+    expected = local_scores(table, filters)
+    assert scored.select(list(expected[0])).to_pylist() == expected

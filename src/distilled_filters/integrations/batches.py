@@ -71,12 +71,12 @@ class Scoring:
         """
         key = (self._builds, self._threads)
         if key not in _panels:
-            if (here := _builds(self.filters)) != self._builds:
-                differing = next((ours, theirs) for ours, theirs in zip(here, self._builds, strict=True) if ours != theirs)
-                raise SettingError(
-                    "this worker has {}, but the job began with {}; install the same distilled-filters on all "
-                    "machines".format(*differing)
-                )
+            for here, there in zip(_builds(self.filters), self._builds, strict=True):
+                if here != there:
+                    raise SettingError(
+                        f"this worker has {here}, but the job began with {there}; "
+                        "install the same distilled-filters on all machines"
+                    )
             for each in self.filters:
                 if self._fetch:
                     each.prefetch()
@@ -93,7 +93,9 @@ class Scoring:
         """
         names = list(columns)
         if taken := [name for name in names if name in self.columns]:
-            raise SettingError(f"the table has a column {taken[0]!r} already; drop or rename it, or score other filters")
+            raise SettingError(
+                f"the table has a column {taken[0]!r} already; drop or rename it, or score other filters"
+            )
         found: dict[str, str] = {}
         for wanted, keys in ((self._title, TITLE_KEYS), (self._content, CONTENT_KEYS)):
             if wanted is None:
@@ -147,8 +149,9 @@ def missing_extra(error: ImportError, extra: str) -> MissingExtraError:
 
 def _builds(filters: Iterable[Filter]) -> tuple[str, ...]:
     """Tell builds of filters apart; the spec holds the digest of every file of a filter."""
+    engine = distilled_filters.__version__
     return tuple(
-        f"{each.name} {each.version}, checkpoint {each.checkpoint} (filter.toml {sha256_of(each.folder / 'filter.toml')[:12]}) "
-        f"of distilled-filters {distilled_filters.__version__}"
+        f"{each.name} {each.version}, checkpoint {each.checkpoint}, "
+        f"filter.toml {sha256_of(each.folder / 'filter.toml')[:12]}, distilled-filters {engine}"
         for each in filters
     )

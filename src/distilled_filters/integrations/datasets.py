@@ -1,7 +1,7 @@
 """Hugging Face datasets: columns of scores by `datasets.map`.
 
-    from distilled_filters.integrations.datasets import score_dataset
-    scored = score_dataset(load_dataset("json", data_files="news.jsonl"), filters=["uplifting"])
+from distilled_filters.integrations.datasets import score_dataset
+scored = score_dataset(load_dataset("json", data_files="news.jsonl"), filters=["uplifting"])
 """
 
 from __future__ import annotations

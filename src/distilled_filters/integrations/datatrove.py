@@ -1,8 +1,8 @@
 """datatrove: a step that writes scores into documents' metadata, and a filter by tier.
 
-    from distilled_filters.integrations.datatrove import ScoreArticles, TierFilter
-    pipeline = [JsonlReader("news/"), ScoreArticles(["uplifting"]), JsonlWriter("scored/")]
-    pipeline = [JsonlReader("news/"), TierFilter({"uplifting": "medium"}), JsonlWriter("kept/")]
+from distilled_filters.integrations.datatrove import ScoreArticles, TierFilter
+pipeline = [JsonlReader("news/"), ScoreArticles(["uplifting"]), JsonlWriter("scored/")]
+pipeline = [JsonlReader("news/"), TierFilter({"uplifting": "medium"}), JsonlWriter("kept/")]
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ except ImportError as error:
 __all__ = ["ScoreArticles", "TierFilter"]
 
 
-class ScoreArticles(PipelineStep):  # type: ignore[misc]
+class ScoreArticles(PipelineStep):
     """Write `<filter>_tier` and all other columns of scores into the metadata of every document.
 
     Args:
@@ -55,7 +55,7 @@ class ScoreArticles(PipelineStep):  # type: ignore[misc]
             yield from batch
 
 
-class TierFilter(BaseFilter):  # type: ignore[misc]
+class TierFilter(BaseFilter):
     """Keep documents that at least one filter puts into the tier asked for, or a better one.
 
     Documents that bring the columns of `ScoreArticles` are taken by them; others are scored,

@@ -1,7 +1,7 @@
 """pandas: `df.distilled.score(...)`, once this module is imported.
 
-    import distilled_filters.integrations.pandas
-    frame.distilled.score(filters=["uplifting"]).nlargest(10, "uplifting_weighted_average")
+import distilled_filters.integrations.pandas
+frame.distilled.score(filters=["uplifting"]).nlargest(10, "uplifting_weighted_average")
 """
 
 from __future__ import annotations

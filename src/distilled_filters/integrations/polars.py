@@ -1,7 +1,7 @@
 """polars: `df.distilled.score(...)`, once this module is imported.
 
-    import distilled_filters.integrations.polars
-    frame.distilled.score(filters=["uplifting"]).top_k(10, by="uplifting_weighted_average")
+import distilled_filters.integrations.polars
+frame.distilled.score(filters=["uplifting"]).top_k(10, by="uplifting_weighted_average")
 """
 
 from __future__ import annotations

@@ -80,10 +80,13 @@ class _Worker:
 
 
 def _share(workers: int, processors: list[float]) -> float:
-    """Return how much of a processor each worker books: all, if on some machine one is left to read articles with.
+    """Return how much of a processor each worker books: all, if some machine has one left to read articles with.
 
     Workers that book every processor would wait for articles, and reading them for a
-    processor, forever. With as many processors left as there are machines, one has a whole one.
+    processor, forever. With as many processors left as there are machines, one of them has
+    a whole one. More workers than processors are for clusters that grow.
     """
+    if workers > sum(processors):
+        return 1.0
     left = sum(processors) - len(processors)
     return max(_LEAST_SHARE, min(1.0, left / workers // _LEAST_SHARE * _LEAST_SHARE))

@@ -1,7 +1,7 @@
 """scikit-learn: articles in, a matrix of scores out, as the first step of a pipeline.
 
-    from distilled_filters.integrations.sklearn import FilterTransformer
-    make_pipeline(FilterTransformer(["uplifting"]), HistGradientBoostingClassifier()).fit(articles, clicked)
+from distilled_filters.integrations.sklearn import FilterTransformer
+make_pipeline(FilterTransformer(["uplifting"]), HistGradientBoostingClassifier()).fit(articles, clicked)
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ except ImportError as error:
 __all__ = ["FilterTransformer"]
 
 
-class FilterTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class FilterTransformer(TransformerMixin, BaseEstimator):
     """Scores as features: the weighted average, the percentile and the dimensions of each filter.
 
     Nothing is learnt by `fit`. An article that cannot be scored gets a row of NaN.
