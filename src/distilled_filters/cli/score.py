@@ -113,14 +113,25 @@ def command(
       distillery score news/ -o scores/ --format parquet --workers 8
       distillery score "s3://bucket/news/*.jsonl.gz" -o s3://bucket/scores/ --shard-rows 100000
     """
-    _check(output, form, as_json, threads, workers, engine)
-    for name, given in (("--resume", resume), ("--force", force), ("--shard-rows", shard_rows)):
-        if given and output is None:
-            raise typer.BadParameter("it concerns files; name them with --output", param_hint=name)
-    if resume and force:
-        raise typer.BadParameter(
-            "--force throws away what --resume would go on with; choose one", param_hint="--resume"
-        )
+    needs_output = "it concerns files; name them with --output"
+    for wrong, option, why in (
+        (resume and output is None, "--resume", needs_output),
+        (force and output is None, "--force", needs_output),
+        (shard_rows and output is None, "--shard-rows", needs_output),
+        (resume and force, "--resume", "--force throws away what --resume would go on with; choose one"),
+        (
+            as_json and output is None and form not in (None, OutputFormat.JSONL),
+            "--json",
+            "it writes JSON lines to standard output; leave out --format",
+        ),
+        (
+            threads and (workers or engine is not Engine.LOCAL),
+            "--threads",
+            "workers have one thread each",
+        ),
+    ):
+        if wrong:
+            raise typer.BadParameter(why, param_hint=option)
     # Only now: these open the runtimes, and a help page needs none.
     from distilled_filters.cli.score_runs import show_warning, to_output, to_stream, to_table
     from distilled_filters.corpus.formats import choose_format
@@ -142,21 +153,6 @@ def command(
         outcome = to_stream(run, stream_form)
     if outcome.unread or (strict and set(outcome.statistics.statuses) - {"ok"}):
         raise typer.Exit(FINDINGS)
-
-
-def _check(
-    output: str | None,
-    form: OutputFormat | None,
-    as_json: bool,
-    threads: int | None,
-    workers: int | None,
-    engine: Engine,
-) -> None:
-    """Refuse options that contradict each other."""
-    if as_json and output is None and form not in (None, OutputFormat.JSONL):
-        raise typer.BadParameter("it writes JSON lines to standard output; leave out --format", param_hint="--json")
-    if threads and (workers or engine is not Engine.LOCAL):
-        raise typer.BadParameter("workers have one thread each; leave it out", param_hint="--threads")
 
 
 def _scorer(panel: Panel, engine: Engine, workers: int | None) -> Scorer:
