@@ -53,7 +53,7 @@ def main() -> None:
             if key in results["runs"]:
                 continue
             console.print(f"[dim]{time.strftime('%H:%M:%S')} {key}")
-            midway = results["runs"][f"{engine}-{workers}"]["seconds"] / 2 if killed else None
+            midway = results["runs"][f"{engine}-{workers}"]["seconds"] / 3 if killed else None
             results["runs"][key] = _measure(folder, engine, workers, midway)
             write_json(options.out, results)
     _show(results, console)

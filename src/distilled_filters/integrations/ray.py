@@ -9,6 +9,7 @@ of an actor that dies are scored again by another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,8 +24,8 @@ except ImportError as error:
 
 __all__ = ["score_dataset"]
 
-# The least share of a processor that Ray can book.
-_LEAST_SHARE = 0.0001
+# Ray books processors in shares as small as this one of them.
+_SHARES = 10_000
 
 
 def score_dataset(
@@ -51,19 +52,21 @@ def score_dataset(
         content: The column of texts; None for `content`, `text` or `body`.
 
     Raises:
+        ValueError: when `concurrency` or `block_rows` is less than 1, from Ray.
         DistilledFiltersError: when the filters cannot be found or used together; while the
             job runs, when a table lacks its columns or a worker has other filters.
     """
     scoring = Scoring.for_workers(filters, title=title, content=content)
     processors = [node["Resources"]["CPU"] for node in ray.nodes() if node["Alive"] and "CPU" in node["Resources"]]
+    if concurrency is None:
+        concurrency = max(1, int(sum(processors)))
     fewest, most = concurrency if isinstance(concurrency, tuple) else (concurrency, concurrency)
-    most = most or max(1, int(sum(processors)))
     return dataset.repartition(target_num_rows_per_block=block_rows).map_batches(
         _Worker,
         fn_constructor_args=(scoring,),
         batch_format="pyarrow",
         batch_size=min(block_rows, BATCH_ROWS),
-        compute=ActorPoolStrategy(min_size=fewest or most, max_size=most),
+        compute=ActorPoolStrategy(min_size=fewest, max_size=most),
         num_cpus=_share(most, processors),
     )
 
@@ -89,4 +92,4 @@ def _share(workers: int, processors: list[float]) -> float:
     if workers > sum(processors):
         return 1.0
     left = sum(processors) - len(processors)
-    return max(_LEAST_SHARE, min(1.0, left / workers // _LEAST_SHARE * _LEAST_SHARE))
+    return min(1.0, max(1, math.floor(_SHARES * left / workers)) / _SHARES)
