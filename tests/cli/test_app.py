@@ -18,6 +18,7 @@ NAMES = ["score", "explain", "list", "info", "verify", "prefetch", "doctor"]
 
 # Everything but these and the standard library would be weight that no help page needs.
 HELP = {
+    "attr",  # rich looks whether attrs, which development tools bring, is there
     "annotated_doc",
     "click",
     "distilled_filters",
