@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from distilled_filters.errors import RecordError
 from distilled_filters.status import Status
 
-__all__ = ["CONTENT_KEYS", "TITLE_KEYS", "Article", "record_id"]
+__all__ = ["ARTICLE_KEYS", "CONTENT_KEYS", "TITLE_KEYS", "Article", "record_id"]
 
 TITLE_KEYS = ("title", "headline")
 CONTENT_KEYS = ("content", "text", "body")
+ARTICLE_KEYS = frozenset({"id", *TITLE_KEYS, *CONTENT_KEYS})
+"""All keys of a record that are ever read."""
 
 
 @dataclass(frozen=True, slots=True)

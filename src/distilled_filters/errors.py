@@ -13,7 +13,8 @@ DistilledFiltersError
 │   ├── HubError                        the Hub cannot be reached, refuses, or lacks a file
 │   └── HeadNotFoundError               head tensors are missing, extra or misshapen
 ├── corpus.errors.CorpusError           a file of articles or scores that cannot be used
-│   └── ResumeError                     a run that cannot be begun or taken up
+│   ├── ResumeError                     a run that cannot be begun or taken up
+│   └── WorkerError                     processes that score die again and again
 ├── integrations.http.ServiceError      a service gave no scores; carries the HTTP status
 │   ├── ServiceUnreachableError (ConnectionError)
 │   ├── ServiceBusyError                no room there, as often as it was tried
@@ -106,6 +107,10 @@ class RecordError(DistilledFiltersError, ValueError):
         super().__init__(message)
         self.status = status
 
+    def __reduce__(self) -> tuple[type[RecordError], tuple[object, ...]]:
+        """Pickle what it was made from, so that it comes back from another process."""
+        return type(self), (self.status, str(self))
+
 
 class NonFiniteScoreError(RecordError, ArithmeticError):
     """The student's output for this article holds NaN or infinity."""
@@ -113,3 +118,7 @@ class NonFiniteScoreError(RecordError, ArithmeticError):
     def __init__(self, message: str) -> None:
         """A non-finite score always has the status `error`."""
         super().__init__(Status.ERROR, message)
+
+    def __reduce__(self) -> tuple[type[RecordError], tuple[object, ...]]:
+        """As above, with its one argument."""
+        return type(self), (str(self),)

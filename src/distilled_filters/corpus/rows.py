@@ -28,6 +28,10 @@ class Row:
     row: int
     title: str | None
     scores: Mapping[str, Score]
+    source: int = 0
+    """The number of its input."""
+    index: int = 0
+    """Its number within that input."""
 
     @property
     def id(self) -> str | None:
