@@ -8,7 +8,7 @@ import torch
 from plan import Settings, Text
 from transformers import Gemma3TextConfig, Gemma3TextForSequenceClassification
 
-__all__ = ["Decoder", "save"]
+__all__ = ["Decoder", "config", "save"]
 
 _OUTPUTS = 6
 # config.json of google/gemma-3-1b-pt.
@@ -49,5 +49,9 @@ class Decoder:
 
 def save(folder: Path) -> None:
     """Write random weights (4 GB), so that loading them can be timed."""
-    config = Gemma3TextConfig(**_SHAPE, num_labels=_OUTPUTS, use_cache=False)
-    Gemma3TextForSequenceClassification(config).save_pretrained(folder)
+    Gemma3TextForSequenceClassification(config()).save_pretrained(folder)
+
+
+def config() -> Gemma3TextConfig:
+    """Return the shape of a classifier."""
+    return Gemma3TextConfig(**_SHAPE, num_labels=_OUTPUTS, use_cache=False)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from plan import MODES, TOKENS, Effort, Mode, Reply, Settings, Variant
+from processes import Worker, WorkerError
 
-__all__ = ["FEWEST_FOR_P95", "Results", "Speed", "Start", "WorkerError", "measure", "run_worker"]
+__all__ = ["FEWEST_FOR_P95", "SCRIPT", "Results", "Speed", "Start", "measure"]
 
-_WORKER = Path(__file__).with_name("worker.py")
+SCRIPT = Path(__file__).with_name("worker.py")
 # From fewer calls no 95th percentile can be told.
 FEWEST_FOR_P95 = 20
 
@@ -57,45 +53,6 @@ class Results:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-class WorkerError(RuntimeError):
-    """A worker ended early; the message is the last thing it said."""
-
-
-class _Worker:
-    """One process with one variant."""
-
-    def __init__(self, folder: Path, key: str) -> None:
-        self._log = folder / f"{key}.log"
-        self._process = _start(folder, key, self._log)
-
-    def ask(self, do: str, tokens: int, count: int = 1) -> Reply:
-        assert self._process.stdin
-        assert self._process.stdout
-        try:
-            self._process.stdin.write(json.dumps({"do": do, "tokens": tokens, "count": count}) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise WorkerError(_last_words(self._log))
-        reply: Reply = json.loads(line)
-        return reply
-
-    def close(self) -> None:
-        self._process.communicate()
-
-
-def run_worker(folder: Path, key: str) -> Any:
-    """Run a worker that only prepares something, and return what it replied."""
-    log = folder / f"{key}.log"
-    process = _start(folder, key, log)
-    output, _ = process.communicate()
-    if process.returncode:
-        raise WorkerError(_last_words(log))
-    return json.loads(output) if output else None
-
-
 def measure(
     variants: list[Variant], folder: Path, settings: Settings, *, quick: bool, say: Callable[[str], None]
 ) -> Results:
@@ -105,6 +62,11 @@ def measure(
     _measure_starts(plan, folder, results, say)
     _measure_speeds(plan, folder, results, say)
     return results
+
+
+def _ask(worker: Worker, do: str, tokens: int, count: int = 1) -> Reply:
+    reply: Reply = worker.ask({"do": do, "tokens": tokens, "count": count})
+    return reply
 
 
 @dataclass(frozen=True)
@@ -160,20 +122,20 @@ def _fresh(plan: _Plan, folder: Path, variant: Variant, tokens: int) -> tuple[fl
     """Return seconds from nothing to the first score, and peak bytes."""
     effort, models = plan.effort(variant), plan.models(variant)
     started = perf_counter()
-    worker = _Worker(folder, variant.key)
-    reply = worker.ask("single", tokens)
+    worker = Worker(SCRIPT, folder, variant.key)
+    reply = _ask(worker, "single", tokens)
     seconds = perf_counter() - started
     # Further models in the same process load and run, but import nothing again.
     seconds += (models - 1) * (reply["load_s"] + reply["seconds"][0])
     if effort.bulk:
-        reply = worker.ask("bulk", tokens, effort.bulk)
+        reply = _ask(worker, "bulk", tokens, effort.bulk)
     worker.close()
     shared = reply["shared_bytes"]
     return seconds, shared + models * (reply["peak_bytes"] - shared)
 
 
 def _measure_speeds(plan: _Plan, folder: Path, results: Results, say: Callable[[str], None]) -> None:
-    workers = {variant.key: _Worker(folder, variant.key) for _, variant in plan.turns(0, TOKENS[-1:])}
+    workers = {variant.key: Worker(SCRIPT, folder, variant.key) for _, variant in plan.turns(0, TOKENS[-1:])}
     try:
         say("warming up")
         reads = _warm(plan, workers)
@@ -187,20 +149,20 @@ def _measure_speeds(plan: _Plan, folder: Path, results: Results, say: Callable[[
             results.speeds.append(_speed(plan, by_key[key], mode, tokens, reads[tokens, key], rounds))
 
 
-def _warm(plan: _Plan, workers: dict[str, _Worker]) -> dict[tuple[int, str], int]:
+def _warm(plan: _Plan, workers: dict[str, Worker]) -> dict[tuple[int, str], int]:
     """Run each length once untimed; return how many tokens were read of it."""
     reads = {}
     for tokens, variant in plan.turns():
         with plan.excused(variant):
-            workers[variant.key].ask("single", tokens)
-            reads[tokens, variant.key] = workers[variant.key].ask("read", tokens)["value"] or 0
+            _ask(workers[variant.key], "single", tokens)
+            reads[tokens, variant.key] = _ask(workers[variant.key], "read", tokens)["value"] or 0
     return reads
 
 
 _Timed = dict[tuple[int, str, Mode], list[list[float]]]
 
 
-def _rounds(plan: _Plan, workers: dict[str, _Worker], say: Callable[[str], None]) -> _Timed:
+def _rounds(plan: _Plan, workers: dict[str, Worker], say: Callable[[str], None]) -> _Timed:
     timed: defaultdict[tuple[int, str, Mode], list[list[float]]] = defaultdict(list)
     rounds = max(plan.effort(variant).rounds for variant in plan.variants)
     for number in range(rounds):
@@ -210,7 +172,7 @@ def _rounds(plan: _Plan, workers: dict[str, _Worker], say: Callable[[str], None]
             for mode, count in zip(MODES, (effort.calls, effort.bulk), strict=True):
                 if number < effort.rounds and count:
                     with plan.excused(variant):
-                        seconds = worker.ask(mode, tokens, count)["seconds"]
+                        seconds = _ask(worker, mode, tokens, count)["seconds"]
                         timed[tokens, variant.key, mode].append(seconds)
     return timed
 
@@ -225,23 +187,3 @@ def _speed(plan: _Plan, variant: Variant, mode: Mode, tokens: int, read: int, ro
     calls = [1000 * models * second for seconds in rounds for second in seconds]
     p95 = statistics.quantiles(calls, n=20, method="inclusive")[-1] if len(calls) >= FEWEST_FOR_P95 else None
     return Speed(variant.key, mode, tokens, read, rate, len(calls), statistics.median(calls), p95)
-
-
-def _start(folder: Path, key: str, log: Path) -> subprocess.Popen[str]:
-    environment = {
-        **os.environ,
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "PYTHONWARNINGS": "ignore",
-    }
-    with log.open("w") as errors:
-        return subprocess.Popen(
-            [sys.executable, str(_WORKER), str(folder), key],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
-        )  # fmt: skip
-
-
-def _last_words(log: Path) -> str:
-    lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "the process was killed, perhaps for want of memory"

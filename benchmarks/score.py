@@ -8,8 +8,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from measure import WorkerError, measure, run_worker
+from measure import SCRIPT, measure
 from plan import VARIANTS, Settings, Variant, installed_gigabytes
+from processes import WorkerError, run_worker
 from report import Report, machine_of
 from rich.console import Console
 
@@ -51,7 +52,7 @@ def _run(options: argparse.Namespace, folder: Path, log: Console) -> Report:
     threads = thread_count(options.threads)
     machine = machine_of(threads)
     with log.status("preparing articles") as status:
-        settings: Settings = run_worker(folder, "prepare")
+        settings: Settings = run_worker(SCRIPT, folder, "prepare")
         settings["threads"] = threads
         skipped = {variant.key: reason for variant in VARIANTS if (reason := _obstacle(variant, options.without))}
         for key in ("sentence_transformers", "decoder"):
@@ -69,7 +70,7 @@ def _obstacle(variant: Variant, without: list[str]) -> str | None:
     """Return why a variant cannot be measured here, None where it can."""
     if variant.key in without:
         return "left out as asked"
-    missing = [name for name in variant.needs if not _is_installed(name)]
+    missing = [name for name in variant.needs if not is_installed(name)]
     if missing:
         return f"{', '.join(missing)} not installed; pip install {' '.join(missing)}"
     if variant.gigabytes > installed_gigabytes():
@@ -77,7 +78,7 @@ def _obstacle(variant: Variant, without: list[str]) -> str | None:
     return None
 
 
-def _is_installed(distribution: str) -> bool:
+def is_installed(distribution: str) -> bool:
     try:
         importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -89,7 +90,7 @@ def _prepare(key: str, folder: Path, encoder: str, settings: Settings) -> dict[s
     """Bring what a peer loads; return it with the reason where that fails."""
     try:
         if key == "decoder":
-            run_worker(folder, "save_decoder")
+            run_worker(SCRIPT, folder, "save_decoder")
         else:
             settings["encoder"] = _local(encoder)
     except (OSError, WorkerError) as error:

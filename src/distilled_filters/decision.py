@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from distilled_filters.errors import NonFiniteScoreError
 from distilled_filters.spec import Gate, LensSpec, Tier
 
-__all__ = ["apply_gate", "check_finite", "percentile_of", "tier_of", "weighted_average"]
+__all__ = ["apply_gate", "check_finite", "percentile_of", "tier_of", "verdict", "weighted_average"]
 
 
 def check_finite(values: Sequence[float], names: Sequence[str]) -> None:
@@ -42,6 +42,12 @@ def apply_gate(average: float, dimensions: Sequence[float], spec: LensSpec) -> t
 def tier_of(average: float, tiers: Sequence[Tier]) -> str:
     """Return the best tier whose bound the average reaches; bounds belong to the upper tier."""
     return next((tier.name for tier in tiers if average >= tier.at_least), tiers[-1].name)
+
+
+def verdict(dimensions: Sequence[float], spec: LensSpec) -> tuple[float, str]:
+    """Return the gated weighted average, 0-10, and its tier."""
+    average, _ = apply_gate(weighted_average(dimensions, spec), dimensions, spec)
+    return average, tier_of(average, spec.tiers)
 
 
 def percentile_of(average: float, reference: Sequence[float]) -> float:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import distilled_filters
 from distilled_filters import checkpoints, decision
 from distilled_filters.article import Article, record_id
+from distilled_filters.calibration import Calibration
 from distilled_filters.errors import IncompatibleEngineError, RecordError, UnknownFilterError
-from distilled_filters.parallel import ordered_map
+from distilled_filters.hub import Progress
+from distilled_filters.parallel import in_thread, ordered_map
 from distilled_filters.result import Provenance, Score, Status
 from distilled_filters.scorers.base import Answer, Reading, Scorer, Source
 from distilled_filters.scorers.kinds import open_scorer
-from distilled_filters.spec import FilterSpec, read_backbone_spec, read_filter_spec
+from distilled_filters.spec import FileRef, FilterSpec, HubSource, read_backbone_spec, read_filter_spec
 from distilled_filters.threads import thread_count
 
 if TYPE_CHECKING:
@@ -119,6 +122,11 @@ class Filter:
                 opened.close()
         return found
 
+    @property
+    def calibration(self) -> Calibration:
+        """The checkpoint's calibration tables, opened."""
+        return self.scorer.tables.calibration
+
     def with_checkpoint(self, name: str, *, device: str | None = None, precision: str | None = None) -> Filter:
         """Return this filter on another of its checkpoints, as `uplifting.with_checkpoint("gemma3-270m-lora")`.
 
@@ -147,18 +155,30 @@ class Filter:
         if scorer is not None:
             scorer.close()
 
-    def prefetch(self) -> list[Path]:
+    def remote_files(self) -> list[tuple[FileRef, HubSource]]:
+        """Return the files that lie on the Hub alone, and where; none if the filter is embedded."""
+        backbone = read_backbone_spec(self.backbone_folder / "backbone.toml", self.weights.on)
+        return [
+            (ref, part.hub)
+            for part, folder in ((self.weights, self.folder), (backbone, self.backbone_folder))
+            if part.hub is not None
+            for ref in part.files
+            if not (folder / ref.path).is_file()
+        ]
+
+    def prefetch(self, *, local_files_only: bool = False, progress: Progress | None = None) -> list[Path]:
         """Download what a later load needs, with digests checked; return the paths brought (none if embedded).
+
+        Args:
+            local_files_only: Download nothing: raise where a file is missing.
+            progress: Called with the number of bytes that came, or lay in the cache.
 
         Raises:
             CheckpointError: when the Hub cannot be reached or sends other bytes than the spec names.
         """
-        backbone = read_backbone_spec(self.backbone_folder / "backbone.toml", self.weights.on)
         return [
-            checkpoints.fetch(ref, part.hub, self._source.owner)
-            for part in (self.weights, backbone)
-            if part.hub is not None
-            for ref in part.files
+            checkpoints.fetch(ref, source, self._source.owner, local_files_only=local_files_only, progress=progress)
+            for ref, source in self.remote_files()
         ]
 
     def score(self, article: object, *, strict: bool = False) -> Score:
@@ -170,6 +190,16 @@ class Filter:
             CheckpointError: when the weights do not open.
         """
         return score_together((self,), article, strict=strict)[0]
+
+    async def ascore(self, article: object, *, strict: bool = False) -> Score:
+        """Score one article on one of `threads` worker threads, while the event loop goes on.
+
+        Cancelling is safe: an article whose turn has not come is dropped.
+
+        Raises:
+            RecordError, CheckpointError: as `score` does.
+        """
+        return await in_thread(partial(self.score, strict=strict), article, threads=self.threads)
 
     def score_batch(self, articles: Iterable[object], *, strict: bool = False) -> list[Score]:
         """Score articles in parallel; results keep their order."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from distilled_filters.errors import DistilledFiltersError, RecordError, SettingError
 from distilled_filters.filter import Filter, score_together
-from distilled_filters.parallel import ordered_map
+from distilled_filters.parallel import in_thread, ordered_map
 from distilled_filters.registry import filter_names, load
 from distilled_filters.result import Score
 from distilled_filters.status import Status
@@ -93,6 +94,16 @@ class Panel:
             if each.name in self.broken:
                 scores[each.name] = each.refuse(RecordError(Status.ERROR, str(self.broken[each.name])), article)
         return {each.name: scores[each.name] for each in self.filters}
+
+    async def ascore(self, article: object, *, strict: bool = False) -> dict[str, Score]:
+        """Score one article on one of `threads` worker threads, while the event loop goes on.
+
+        Cancelling is safe: an article whose turn has not come is dropped.
+
+        Raises:
+            RecordError, CheckpointError: as `score` does.
+        """
+        return await in_thread(partial(self.score, strict=strict), article, threads=self.threads)
 
     def score_batch(self, articles: Iterable[object], *, strict: bool = False) -> list[dict[str, Score]]:
         """Score articles in parallel; results keep their order."""

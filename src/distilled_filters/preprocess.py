@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from distilled_filters.article import Article
     from distilled_filters.spec import Preprocessing
 
-__all__ = ["Preprocessor", "SpecialTokens", "Window", "clean"]
+__all__ = ["Preprocessor", "SpecialTokens", "Window", "clean", "readable"]
 
 _MARKUP = re.compile(r"</?[a-zA-Z][a-zA-Z0-9-]*(\s[^<>]*)?/?>|<!--|<!DOCTYPE", re.IGNORECASE)
 _FIXES = ftfy.TextFixerConfig(uncurl_quotes=False, fix_latin_ligatures=False, unescape_html=True)
@@ -113,6 +113,31 @@ def _depth(html: str) -> int:
     return deepest
 
 
+def readable(article: Article, settings: Preprocessing) -> tuple[str, str]:
+    """Return an article's title and body, clean, where they hold something to judge.
+
+    Raises:
+        RecordError: `no_content`, `too_short` or `too_long`.
+    """
+    limit = settings.max_characters
+    size = len(article.title) + len(article.content)
+    if size > limit:
+        raise RecordError(
+            Status.TOO_LONG, f"{size:,} characters; at most {limit:,} are read. Send the article, not the archive"
+        )
+    title, body = clean(article.title), clean(article.content)
+    if not any(map(str.isalnum, body)) or _is_wall(body):
+        raise RecordError(
+            Status.NO_CONTENT, "no article text: empty, markup only, no letter or digit, or a consent wall"
+        )
+    length = len(_joined(title, body))
+    if length < settings.min_characters:
+        raise RecordError(
+            Status.TOO_SHORT, f"{length} characters of title and body; at least {settings.min_characters}"
+        )
+    return title, body
+
+
 class Preprocessor:
     """Turns articles into windows, as one filter spec says.
 
@@ -143,7 +168,8 @@ class Preprocessor:
         Raises:
             RecordError: `no_content`, `too_short`, `too_long` or `unsupported_script`.
         """
-        text = self._readable(article)
+        title, body = readable(article, self.settings)
+        text = _joined(title, body)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         ids = encoding.ids
         # By characters: a whole run of unknown ones is one token.
@@ -171,25 +197,6 @@ class Preprocessor:
             tokens=tokens,
         )
 
-    def _readable(self, article: Article) -> str:
-        limit = self.settings.max_characters
-        size = len(article.title) + len(article.content)
-        if size > limit:
-            raise RecordError(
-                Status.TOO_LONG, f"{size:,} characters; at most {limit:,} are read. Send the article, not the archive"
-            )
-        title, body = clean(article.title), clean(article.content)
-        if not any(map(str.isalnum, body)) or _is_wall(body):
-            raise RecordError(
-                Status.NO_CONTENT, "no article text: empty, markup only, no letter or digit, or a consent wall"
-            )
-        text = f"{title}\n{body}" if title else body
-        if len(text) < self.settings.min_characters:
-            raise RecordError(
-                Status.TOO_SHORT, f"{len(text)} characters of title and body; at least {self.settings.min_characters}"
-            )
-        return text
-
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
@@ -202,6 +209,10 @@ def _special(tokenizer: Tokenizer, token: str | None) -> list[int]:
     if identifier is None:
         raise CheckpointError(f"the backbone's tokenizer has no {token!r} token; windows cannot be made with it")
     return [int(identifier)]
+
+
+def _joined(title: str, body: str) -> str:
+    return f"{title}\n{body}" if title else body
 
 
 def _is_wall(body: str) -> bool:

@@ -35,6 +35,7 @@ __all__ = [
     "LinearCheckpoint",
     "LoraCheckpoint",
     "ModelWindow",
+    "OracleReading",
     "Preprocessing",
     "Tier",
     "problems_of",
@@ -104,6 +105,13 @@ class Preprocessing(_Spec):
     min_characters: Annotated[int, Field(gt=0)]
     max_characters: Annotated[int, Field(gt=0, description="before cleaning")]
     max_unknown: Annotated[float, Field(gt=0, le=1, description="share of characters outside the vocabulary")]
+
+
+class OracleReading(_Spec):
+    """What of an article the oracle is shown, in words after cleaning: as much as the student reads, or more."""
+
+    head_words: Annotated[int, Field(gt=0)] = 300
+    tail_words: Annotated[int, Field(gt=0)] = 100
 
 
 class _SharedModel(_Spec):
@@ -249,6 +257,7 @@ class LensSpec(_Spec):
     gate: Gate | None = None
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1)]
     preprocessing: Preprocessing
+    oracle: OracleReading = OracleReading()
 
     @field_validator("name")
     @classmethod

@@ -50,6 +50,7 @@ def test_a_head_reads_its_tensors(tmp_path: Path) -> None:
     logit, *scores = (tensors()["weight"] @ EMBEDDING + tensors()["bias"]).tolist()
     scope = 1 / (1 + math.exp(-1.5 * (logit + 2 * LOOK - 0.5)))
     assert read(EMBEDDING, LOOK) == pytest.approx([scope * min(10, max(0, score)) for score in scores], rel=1e-5)
+    assert read.scope(EMBEDDING, LOOK) == pytest.approx(scope, rel=1e-5)
 
 
 def test_a_first_look_adds_up_what_the_words_say(tmp_path: Path) -> None:

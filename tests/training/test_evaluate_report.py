@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -16,34 +15,7 @@ from distilled_filters.training.evaluate.gates import Bound, check
 from distilled_filters.training.evaluate.plots import PLOTS
 from distilled_filters.training.evaluate.report import write_report
 from tests.training.evaluations import LENSES, made_up_evaluation, without_teacher
-
-
-class _Page(HTMLParser):
-    """Collects what a page would load, and what its pictures and tables say."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loads: list[str] = []
-        self.alternatives: list[str | None] = []
-        self.targets: list[str] = []
-        self.ids: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.loads += [value for key in ("src", "srcset") if (value := values.get(key))]
-        if tag in {"script", "link", "iframe"}:
-            self.loads.append(tag)
-        if tag == "img":
-            self.alternatives.append(values.get("alt"))
-        self.targets += [href for href in [values.get("href")] if href]
-        self.ids += [id_ for id_ in [values.get("id")] if id_]
-        if tag not in {"meta", "img", "source", "br"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+from tests.training.pages import Page
 
 
 def test_the_report_is_one_page_that_asks_for_nothing(tmp_path: Path) -> None:
@@ -51,7 +23,7 @@ def test_the_report_is_one_page_that_asks_for_nothing(tmp_path: Path) -> None:
     outcomes = check({"mean": {"average_mae": Bound(at_most=0.0), "ndcg_at_50": Bound(at_least=0.1)}}, evaluation)
     path = write_report(evaluation, outcomes, tmp_path / "report")
     text = path.read_text(encoding="utf-8")
-    page = _Page(text)
+    page = Page(text)
     assert page.open == []
     assert len(page.loads) == 2 * len(PLOTS)
     assert all(source.startswith("data:image/png;base64,") for source in page.loads)
@@ -78,5 +50,5 @@ def test_a_report_without_extras_or_gates_is_whole_too(tmp_path: Path) -> None:
     for report in evaluation.reports.values():
         report["methods"]["student"]["medium_average_precision"] = None
     text = write_report(evaluation, [], tmp_path).read_text(encoding="utf-8")
-    assert _Page(text).open == []
+    assert Page(text).open == []
     assert not re.search(r'id="(speed|effects)"|gates hold', text)

@@ -23,7 +23,7 @@ _TRAIN = "Make filters"
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """A line of the group's help page; the command itself is `cli/<name>.py`."""
+    """A line of the group's help page; the command itself is `cli/<name>.py`, `-` as `_`."""
 
     name: str
     panel: str
@@ -31,7 +31,7 @@ class _Command:
 
     @property
     def module(self) -> str:
-        return f"{__package__}.{self.name}"
+        return _module(self.name)
 
     @property
     def installed(self) -> bool:
@@ -40,21 +40,31 @@ class _Command:
 
 COMMANDS = (
     _Command("score", _SCORE, "Score articles from JSON lines, JSON, CSV or Parquet."),
+    _Command("serve", _SCORE, "Serve filters over HTTP."),
     _Command("explain", _SCORE, "Say why one article got its tiers."),
     _Command("list", _INSPECT, "List the installed filters."),
     _Command("info", _INSPECT, "Show what a filter asks, weighs and reads."),
     _Command("verify", _INSPECT, "Check files and reference scores of filters."),
+    _Command("validate", _INSPECT, "Say which filters and wheels do not fit together."),
     _Command("prefetch", _INSPECT, "Download what filters need to score offline."),
     _Command("doctor", _INSPECT, "Check this installation, and say how to mend it."),
+    _Command("new-filter", _TRAIN, "Begin a filter: spec, prompt, checklist."),
+    _Command("select", _TRAIN, "Choose the articles that are worth a label."),
+    _Command("label", _TRAIN, "Let language models judge articles."),
+    _Command("synthesize", _TRAIN, "Fill measured gaps with written articles."),
     _Command("prepare", _TRAIN, "Check labelled articles, find copies, make splits."),
+    _Command("readiness", _TRAIN, "Say whether labelled articles are worth training on."),
     _Command("train", _TRAIN, "Train the student on the oracle's labels."),
     _Command("convert", _TRAIN, "Turn a GGUF language model into safetensors."),
     _Command("runs", _TRAIN, "Compare finished training runs."),
     _Command("export", _TRAIN, "Write filter folders from a training run."),
     _Command("calibrate", _TRAIN, "Fit calibration, intervals and percentiles."),
     _Command("evaluate", _TRAIN, "Measure filters on held-out articles."),
+    _Command("judge", _TRAIN, "Let a language model settle where student and oracle differ."),
     _Command("golden", _TRAIN, "Record the scores of the reference articles."),
     _Command("cards", _TRAIN, "Write model cards and the table of filters."),
+    _Command("publish", _TRAIN, "Upload a filter to the Hugging Face Hub, and pin it."),
+    _Command("package", _TRAIN, "Make a wheel of one filter."),
 )
 
 
@@ -76,8 +86,12 @@ class _LazyGroup(TyperGroup):
             return super().invoke(ctx)
 
 
+def _module(name: str) -> str:
+    return f"{__package__}.{name.replace('-', '_')}"
+
+
 def _imported(name: str) -> Any:
-    module = importlib.import_module(f"{__package__}.{name}")
+    module = importlib.import_module(_module(name))
     single = typer.Typer(add_completion=False, rich_markup_mode="rich")
     single.command(name)(module.command)
     return get_command(single)

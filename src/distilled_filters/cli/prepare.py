@@ -52,6 +52,13 @@ def command(
     threshold: Annotated[
         float, typer.Option(min=0.1, max=1.0, help="Shared part of the texts from which two are near copies.")
     ] = 0.6,
+    mix: Annotated[
+        str | None,
+        typer.Option(metavar="REAL/SYNTHETIC", help="Most synthetic articles beside real ones in training: 70/30."),
+    ] = None,
+    drop_real: Annotated[
+        bool, typer.Option("--drop-real", help="With --mix: leave real articles out where synthetic ones are too few.")
+    ] = False,
     base: Annotated[
         str | None, typer.Option(help="Encoder whose tokenizer counts: a Hub id or a folder. By default the filters'.")
     ] = None,
@@ -73,14 +80,19 @@ def command(
       distillery prepare articles.jsonl --labels labels.jsonl -o labelled/
       distillery prepare a.jsonl pool.jsonl -l labels.jsonl -o labelled/ --seed 3
       distillery prepare a.jsonl -l old.jsonl -l new.jsonl -o all/ --keep-splits
+      distillery prepare real.jsonl written.jsonl -l labels.jsonl -o mixed/ --mix 70/30
     """
     with training_extra():
         from distilled_filters.training.prepare import Settings, prepare
+        from distilled_filters.training.prepare.mix import parse_mix
     from distilled_filters.cli.terminal import screen, write_json
 
+    if drop_real and not mix:
+        raise typer.BadParameter("it goes with --mix", param_hint="--drop-real")
     settings = Settings(
         held_out=held_out, seed=seed, threshold=threshold, drop_near=near_duplicates is NearDuplicates.DROP,
         keep_splits=keep_splits, train_only=tuple(train_only or ()), lens=lens, base=base,
+        mix=parse_mix(mix, drop_real=drop_real) if mix else None,
     )  # fmt: skip
     options = [
         *(part for path in labels for part in ("--labels", str(path))),
@@ -88,6 +100,7 @@ def command(
         "--held-out", str(held_out), "--seed", str(seed), *(("--keep-splits",) if keep_splits else ()),
         *(part for stratum in train_only or () for part in ("--train-only", stratum)),
         "--near-duplicates", near_duplicates.value, "--threshold", str(threshold),
+        *(("--mix", mix) if mix else ()), *(("--drop-real",) if drop_real else ()),
         *(("--base", base) if base else ()),
     ]  # fmt: skip
     line = shlex.join(["distillery", "prepare", *map(str, articles), *options])
@@ -129,6 +142,12 @@ def _show(card: dict[str, Any], output: Path, console: Console) -> None:
         f"{near:,} near copies dropped, {found['clusters_of_several']:,} clusters of several",
         soft_wrap=True,
     )
+    if mix := card["mix"]:
+        console.print(
+            f"mix {mix['asked']}: {mix['real']:,} real and {mix['synthetic']:,} synthetic in training, "
+            f"{mix['left_out']:,} left out",
+            soft_wrap=True,
+        )
     for text in card["warnings"]:
         console.print(plain(f"warning: {text}", "yellow"), soft_wrap=True)
     for reason, count in card["rejected"].items():

@@ -26,12 +26,12 @@ _OF_EXPERTS = ("peft", "gguf", "bitsandbytes")
 
 
 @contextmanager
-def training_extra() -> Iterator[None]:
+def training_extra(extra: str = "train") -> Iterator[None]:
     """Turn a missing library into the pip line that brings it."""
     try:
         yield
     except ModuleNotFoundError as error:
-        extras = "train,lora" if error.name in _OF_EXPERTS else "train"
+        wanted = f"{extra},lora" if error.name in _OF_EXPERTS else extra
         raise DistilledFiltersError(
-            f"this command needs {error.name}; install it with: pip install 'distilled-filters[{extras}]'"
+            f"this command needs {error.name}; install it with: pip install 'distilled-filters[{wanted}]'"
         ) from error

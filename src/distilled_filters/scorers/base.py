@@ -69,6 +69,10 @@ class Reading:
 class Scorer(Protocol):
     """One opened checkpoint."""
 
+    @property
+    def tables(self) -> Tables:
+        """What was fitted to its own head's answers."""
+
     def __call__(self, reading: Reading) -> Answer:
         """Answer one article.
 

@@ -64,16 +64,27 @@ class ZeroInflatedHead:
         """Return how much an article's words alone speak for the scope; NaN stays NaN."""
         return float(self._lexical[bag.tokens].astype(np.float32) @ bag.strengths)
 
+    def scope(self, embedding: FloatArray, first_look: float) -> float:
+        """Return P(in scope), 0-1, sharpened as the scores are; NaN where the answer is not finite."""
+        return self._scope(self._answers(embedding), first_look)
+
     def __call__(self, embedding: FloatArray, first_look: float) -> list[float]:
         """Return the expected scores (d,), 0-10; all NaN where any answer is not finite."""
-        with np.errstate(all="ignore"):
-            answers = self._weight @ embedding + self._bias
-        logit = self._slope * (float(answers[0]) + self._strength * first_look - self._shift)
-        if not (np.isfinite(answers).all() and math.isfinite(logit)):
-            # Squashing and clipping would make numbers of these.
+        answers = self._answers(embedding)
+        scope = self._scope(answers, first_look)
+        if not (np.isfinite(answers).all() and math.isfinite(scope)):
+            # Clipping would make numbers of these.
             return [math.nan] * (len(answers) - 1)
-        scope = 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0)))
         return [scope * float(score) for score in np.clip(answers[1:], 0.0, 10.0)]
+
+    def _answers(self, embedding: FloatArray) -> FloatArray:
+        with np.errstate(all="ignore"):
+            return self._weight @ embedding + self._bias
+
+    def _scope(self, answers: FloatArray, first_look: float) -> float:
+        logit = self._slope * (float(answers[0]) + self._strength * first_look - self._shift)
+        # Squashing would make a number of what is none.
+        return 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0))) if math.isfinite(logit) else math.nan
 
 
 def read_tensors(path: Path, expected: Mapping[str, tuple[tuple[int, ...], str]]) -> dict[str, npt.NDArray[Any]]:

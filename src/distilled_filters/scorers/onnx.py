@@ -47,6 +47,9 @@ class Backbone:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # One memory plan a length would grow with every new length (AC13).
         options.enable_mem_pattern = False
+        # The file is computed as it was written: what a later release of the runtime would
+        # fuse can neither move scores nor slow them down.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         try:
             self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
             self.tokenizer = Tokenizer.from_file(str(tokenizer))

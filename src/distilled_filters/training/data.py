@@ -31,6 +31,7 @@ __all__ = [
     "Labels",
     "Runs",
     "SplitLeakError",
+    "average_labels",
     "read_examples",
     "read_lenses",
     "read_runs",
@@ -141,7 +142,7 @@ def read_examples(data: Path, lenses: Sequence[LensSpec], preprocessor: Preproce
                 cluster=str(row["cluster"]),
                 text=f"{article.title}\n{article.content}",
                 window=window,
-                labels={lens.name: _average(row["id"], runs[row["id"]], lens) for lens in lenses},
+                labels={lens.name: average_labels(row["id"], runs[row["id"]], lens) for lens in lenses},
             )
         )
     return examples
@@ -169,7 +170,12 @@ def _split(row: dict[str, Any]) -> str:
     return "calibration" if aside else str(row["split"])
 
 
-def _average(id_: str, runs: Runs, lens: LensSpec) -> Labels:
+def average_labels(id_: str, runs: Runs, lens: LensSpec) -> Labels:
+    """Return one article's labels of one lens, the mean of its readings.
+
+    Raises:
+        DatasetError: when no reading judged the lens, or one has another number of dimensions.
+    """
     zeros = [0.0] * len(lens.dimensions)
     judged = [scores for run in runs if (scores := run.get(lens.name, zeros)) is not None]
     if not judged:

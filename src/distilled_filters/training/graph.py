@@ -1,7 +1,8 @@
 """From a trained encoder to the backbone file: one ONNX graph in a chosen precision.
 
-The graph is written node by node with ONNX Runtime's fused operators, because
-exporters and graph optimisers lose the attention fusion from one release to the next.
+The graph is written node by node, because exporters and graph optimisers lose the attention
+fusion from one release to the next, and in the operators that ONNX Runtime is quickest at, which
+are not always the fused ones (`benchmarks/operators.py`).
 
 int8 weights must not saturate: x86-64 processors without VNNI multiply unsigned
 activations by signed weights with `VPMADDUBSW`, which adds two products in 16 bits, so
@@ -35,12 +36,9 @@ _OPSET = 21  # the first with four-bit tensors
 _BLOCK = 32
 _CONTRIB = "com.microsoft"
 _STANDARD_OPERATORS = frozenset({
-    "Add", "Cast", "DynamicQuantizeLinear", "Gather", "LayerNormalization", "MatMul", "Mul", "ReduceMean",
-    "Shape", "Slice",
+    "Add", "Cast", "Gather", "Gelu", "LayerNormalization", "MatMul", "Mul", "ReduceMean", "Shape", "Slice", "Split",
 })  # fmt: skip
-_CONTRIB_OPERATORS = frozenset({
-    "Attention", "BiasGelu", "DynamicQuantizeMatMul", "GatherBlockQuantized", "QAttention", "SkipLayerNormalization",
-})  # fmt: skip
+_CONTRIB_OPERATORS = frozenset({"DynamicQuantizeMatMul", "GatherBlockQuantized", "MultiHeadAttention"})
 OPERATORS = frozenset({("", name) for name in _STANDARD_OPERATORS} | {(_CONTRIB, name) for name in _CONTRIB_OPERATORS})
 """Every (domain, operator) that a backbone may use.
 
@@ -94,38 +92,30 @@ class _Graph:
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes))
         return output
 
-    def quantised_weight(self, name: str, value: FloatArray) -> tuple[str, str]:
-        """Add a weight (inputs, outputs) in int8; return it and its scales, one an output."""
-        codes, scales = _quantise(value, self.weight_range)
-        return self.constant(name, codes), self.constant(f"{name}.scale", scales)
+    def product(self, hidden: str, weight: FloatArray, bias: FloatArray, output: str) -> str:
+        """Add a linear layer with a weight (inputs, outputs) and a bias (outputs,)."""
+        if self.precision != "int8":
+            return self.exact_product(hidden, weight, bias, output)
+        codes, scales = _quantise(weight, self.weight_range)
+        inputs = [self.constant(f"{output}.weight", codes), self.constant(f"{output}.weight.scale", scales)]
+        return self.node("DynamicQuantizeMatMul", [hidden, *inputs, "", self.constant(f"{output}.bias", bias)], output)
 
-    def product(self, hidden: str, weight: FloatArray, bias: FloatArray | None, output: str) -> str:
-        """Add the product with a weight (inputs, outputs), and the bias where there is one."""
-        if self.precision == "int8":
-            codes, scales = self.quantised_weight(f"{output}.weight", weight)
-            inputs = [hidden, codes, scales]
-            if bias is not None:
-                inputs += ["", self.constant(f"{output}.bias", bias)]
-            return self.node("DynamicQuantizeMatMul", inputs, output)
-        multiplied = f"{output}.product" if bias is not None else output
-        self.node("MatMul", [hidden, self.weight(f"{output}.weight", weight)], multiplied)
-        return (
-            multiplied if bias is None else self.node("Add", [multiplied, self.weight(f"{output}.bias", bias)], output)
-        )
+    def exact_product(self, hidden: str, weight: FloatArray, bias: FloatArray, output: str) -> str:
+        """Add a linear layer that computes in fp32 whatever the precision."""
+        product = self.node("MatMul", [hidden, self.weight(f"{output}.weight", weight)], f"{output}.product")
+        return self.node("Add", [product, self.weight(f"{output}.bias", bias)], output)
 
     def attention(self, hidden: str, weight: FloatArray, bias: FloatArray, output: str, heads: int) -> str:
         """Add self-attention with joint weights (inputs, 3 x inputs) of queries, keys and values."""
-        if self.precision != "int8":
-            inputs = [hidden, self.weight(f"{output}.weight", weight), self.weight(f"{output}.bias", bias)]
-            return self.node("Attention", inputs, output, num_heads=heads)
-        parts = [f"{output}.input", f"{output}.input.scale", f"{output}.input.zero"]
-        self.nodes.append(helper.make_node("DynamicQuantizeLinear", [hidden], parts, name=parts[0]))
-        codes, scales = self.quantised_weight(f"{output}.weight", weight)
-        inputs = [parts[0], codes, self.constant(f"{output}.bias", bias), parts[1], scales, "", parts[2]]
-        return self.node("QAttention", inputs, output, num_heads=heads)
+        joint = self.product(hidden, weight, bias, f"{output}.joint")
+        parts = [f"{output}.{part}" for part in ("query", "key", "value")]
+        self.nodes.append(helper.make_node("Split", [joint], parts, name=f"{output}.split", axis=-1, num_outputs=3))
+        return self.node("MultiHeadAttention", parts, output, num_heads=heads)
 
-    def norm(self, module: str, output: str) -> list[str]:
-        return [self.weight(f"{output}.{part}", self.state(f"{module}.{part}")) for part in ("weight", "bias")]
+    def norm(self, hidden: str, module: str, output: str, epsilon: float) -> str:
+        """Add a layer norm."""
+        parts = [self.weight(f"{output}.{part}", self.state(f"{module}.{part}")) for part in ("weight", "bias")]
+        return self.node("LayerNormalization", [hidden, *parts], output, axis=-1, epsilon=epsilon)
 
 
 def export_fp32(encoder: BertModel, path: Path) -> None:
@@ -180,10 +170,7 @@ def _build(graph: _Graph, config: PretrainedConfig, table: FloatArray) -> onnx.M
     start = graph.constant("zero", np.array([0], np.int64))
     placed = graph.node("Slice", [graph.weight("positions", positions), start, length], "placed")
     summed = graph.node("Add", [words, placed], "embeddings")
-    hidden = graph.node(
-        "LayerNormalization", [summed, *graph.norm("embeddings.LayerNorm", "embeddings.norm")], "layer_0",
-        axis=-1, epsilon=epsilon,
-    )  # fmt: skip
+    hidden = graph.norm(summed, "embeddings.LayerNorm", "layer_0", epsilon)
     for index in range(config.num_hidden_layers):
         hidden = _layer(graph, hidden, index, config.num_attention_heads, epsilon)
     graph.node("ReduceMean", [hidden, graph.constant("tokens_axis", np.array([1], np.int64))], "embedding", keepdims=0)
@@ -208,11 +195,10 @@ def _layer(graph: _Graph, hidden: str, index: int, heads: int, epsilon: float) -
     projection_bias = np.concatenate([graph.state(f"{part}.bias") for part in parts])
     attention = graph.attention(hidden, projection, projection_bias, f"{name}.attention", heads)
     mixed = graph.product(attention, *_linear(graph, f"{source}.attention.output.dense"), f"{name}.mixed")
-    norm = graph.norm(f"{source}.attention.output.LayerNorm", f"{name}.attention.norm")
-    attended = graph.node("SkipLayerNormalization", [mixed, hidden, *norm], f"{name}.attended", epsilon=epsilon)
+    added = graph.node("Add", [mixed, hidden], f"{name}.added")
+    attended = graph.norm(added, f"{source}.attention.output.LayerNorm", f"{name}.attended", epsilon)
     narrow = _feed_forward(graph, attended, source, name, index)
-    norm = graph.norm(f"{source}.output.LayerNorm", f"{name}.output.norm")
-    return graph.node("SkipLayerNormalization", [narrow, attended, *norm], name, epsilon=epsilon)
+    return graph.norm(graph.node("Add", [narrow, attended], f"{name}.sum"), f"{source}.output.LayerNorm", name, epsilon)
 
 
 def _feed_forward(graph: _Graph, attended: str, source: str, name: str, index: int) -> str:
@@ -221,14 +207,15 @@ def _feed_forward(graph: _Graph, attended: str, source: str, name: str, index: i
     narrow, narrow_bias = _linear(graph, f"{source}.output.dense")
     apart = list(graph.outliers.get(index, ()))
     together = np.setdiff1d(np.arange(len(narrow)), apart)
-    product = graph.product(attended, wide[:, together], None, f"{name}.wide")
-    active = graph.node("BiasGelu", [product, graph.weight(f"{name}.wide.bias", wide_bias[together])], f"{name}.active")
-    narrowed = graph.product(active, narrow[together], narrow_bias, f"{name}.narrow")
+    product = graph.product(attended, wide[:, together], wide_bias[together], f"{name}.wide")
+    narrowed = graph.product(
+        graph.node("Gelu", [product], f"{name}.active"), narrow[together], narrow_bias, f"{name}.narrow"
+    )
     if not apart:
         return narrowed
-    strong = graph.node("MatMul", [attended, graph.weight(f"{name}.strong.weight", wide[:, apart])], f"{name}.strong")
-    answers = graph.node("BiasGelu", [strong, graph.weight(f"{name}.strong.bias", wide_bias[apart])], f"{name}.answers")
-    added = graph.node("MatMul", [answers, graph.weight(f"{name}.added.weight", narrow[apart])], f"{name}.added")
+    strong = graph.exact_product(attended, wide[:, apart], wide_bias[apart], f"{name}.strong")
+    answers = graph.node("Gelu", [strong], f"{name}.answers")
+    added = graph.node("MatMul", [answers, graph.weight(f"{name}.apart.weight", narrow[apart])], f"{name}.apart")
     return graph.node("Add", [narrowed, added], f"{name}.both")
 
 

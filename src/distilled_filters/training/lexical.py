@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold
 
 from distilled_filters.scorers.lexical import Bag
 
-__all__ = ["cross_fitted_looks", "fit_lexical", "looks_of"]
+__all__ = ["cross_fitted_looks", "fit_lexical", "looks_of", "rarity_weighted"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -30,15 +30,21 @@ def fit_lexical(bags: Sequence[Bag], scopes: FloatArray, vocabulary: int) -> Flo
         scopes: (n, lenses), the share of readings that put an article in scope.
         vocabulary: How many tokens there are.
     """
+    weighted, weights = rarity_weighted(bags, vocabulary)
+    coefficients = Ridge(alpha=1.0, solver="sparse_cg").fit(weighted, scopes).coef_
+    lexical: FloatArray = coefficients.reshape(scopes.shape[1], vocabulary).T * weights[:, np.newaxis]
+    return lexical
+
+
+def rarity_weighted(bags: Sequence[Bag], vocabulary: int) -> tuple[csr_matrix, FloatArray]:
+    """Return the features (n, vocabulary) that a look is fitted on, and each token's weight in them."""
     features = _matrix(bags, vocabulary)
     frequency = np.asarray((features > 0).sum(axis=0)).ravel()
     rarity = np.where(frequency > 1, np.log((1 + len(bags)) / (1 + frequency)) + 1, 0.0)
     weighted = features.multiply(rarity).tocsr()
     # At unit length on average the penalty means the same for any corpus.
     scale = 1 / np.sqrt(weighted.multiply(weighted).sum() / len(bags))
-    coefficients = Ridge(alpha=1.0, solver="sparse_cg").fit(weighted * scale, scopes).coef_
-    lexical: FloatArray = coefficients.reshape(scopes.shape[1], vocabulary).T * rarity[:, np.newaxis] * scale
-    return lexical
+    return weighted * scale, rarity * scale
 
 
 def looks_of(bags: Sequence[Bag], lexical: FloatArray) -> FloatArray:

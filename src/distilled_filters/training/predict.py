@@ -20,10 +20,19 @@ from distilled_filters.registry import newest_folders
 from distilled_filters.scorers.lexical import Bag
 from distilled_filters.scorers.linear import LinearScorer
 from distilled_filters.scorers.onnx import Backbone, open_backbone
-from distilled_filters.spec import LensSpec
+from distilled_filters.spec import LensSpec, LinearCheckpoint
 from distilled_filters.threads import thread_count
 
-__all__ = ["averages", "embed", "medium_and_above", "open_filters", "raw_scores", "read_unlabelled", "student_of"]
+__all__ = [
+    "averages",
+    "embed",
+    "medium_and_above",
+    "open_filters",
+    "open_shared",
+    "raw_scores",
+    "read_unlabelled",
+    "student_of",
+]
 
 FloatArray = npt.NDArray[np.float64]
 Embeddings = npt.NDArray[np.float32]
@@ -33,20 +42,32 @@ def open_filters(filters: Path) -> tuple[list[Filter], Backbone, Preprocessor]:
     """Open the newest version of every filter under a `filters/` folder, and what they share.
 
     Raises:
-        ValueError: when the filters do not share one backbone and preprocessing.
+        SettingError: when the filters do not share one backbone and preprocessing, or one is no encoder student.
     """
     found = [Filter(folder) for folder in newest_folders(filters)]
+    return found, *open_shared(found)
+
+
+def open_shared(found: Sequence[Filter]) -> tuple[Backbone, Preprocessor]:
+    """Open the backbone that filters share, and how they read articles.
+
+    Raises:
+        SettingError: when the filters do not share one backbone and preprocessing, or one is no encoder student.
+    """
+    for each in found:
+        if not isinstance(each.weights, LinearCheckpoint):
+            raise _no_student(each)
     kinds = {(each.weights.backbone_sha256, each.spec.preprocessing) for each in found}
     if len(kinds) != 1:
-        raise ValueError("these filters do not share one backbone and one [preprocessing]; handle them apart")
+        raise SettingError("these filters do not share one backbone and one [preprocessing]; handle them apart")
     backbone = open_backbone(found[0].backbone_folder, found[0].weights.backbone_sha256, found[0].name)
-    return found, backbone, Preprocessor(found[0].spec.preprocessing, backbone.tokenizer)
+    return backbone, Preprocessor(found[0].spec.preprocessing, backbone.tokenizer)
 
 
 def embed(backbone: Backbone, windows: Sequence[Window], label: str) -> Embeddings:
     """Return the embeddings (n, dims) of windows, with a progress bar."""
     rows = ordered_map(lambda window: backbone.embed(window.ids), windows, thread_count())
-    return np.stack(list(tqdm(rows, desc=label, total=len(windows), unit="article")))
+    return np.stack(list(tqdm(rows, desc=label, total=len(windows), unit="article", disable=None)))
 
 
 def student_of(each: Filter) -> LinearScorer:
@@ -57,11 +78,15 @@ def student_of(each: Filter) -> LinearScorer:
     """
     scorer = each.scorer
     if not isinstance(scorer, LinearScorer):
-        raise SettingError(
-            f"{each.name}'s checkpoint {each.checkpoint} is no encoder student but {each.weights.kind}; make an "
-            "encoder student its default_checkpoint"
-        )
+        raise _no_student(each)
     return scorer
+
+
+def _no_student(each: Filter) -> SettingError:
+    return SettingError(
+        f"{each.name}'s checkpoint {each.checkpoint} is no encoder student but {each.weights.kind}; make an "
+        "encoder student its default_checkpoint"
+    )
 
 
 def raw_scores(each: Filter, embeddings: Embeddings, bags: Sequence[Bag]) -> FloatArray:

@@ -63,3 +63,26 @@ def test_a_leak_exits_2_and_names_the_pair(prepare: Prepare, tmp_path: Path) -> 
     assert done.exit_code == 2
     assert "here (train) and there (test), similarity 1.00" in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_a_mix_is_held_in_training_alone(prepare: Prepare, tmp_path: Path) -> None:
+    rows = [
+        article(f"row-{n}", content=text(n), stratum="synthetic" if n < 15 else "natural", language="en")
+        for n in range(30)
+    ]
+    done = prepare("--mix", "80/20", "--json", articles=rows)
+    assert done.exit_code == 0, done.stderr
+    card = json.loads(done.stdout)
+    train, mix = card["splits"]["train"], card["mix"]
+    assert (mix["real"], mix["synthetic"]) == (train["articles"] - train["synthetic"], train["synthetic"])
+    assert mix["synthetic"] == mix["real"] // 4
+    left_out = (tmp_path / "data" / "left_out.jsonl").read_text(encoding="utf-8").splitlines()
+    labels = (tmp_path / "data" / "labels.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(left_out) == mix["left_out"] == 30 - len(labels) > 0
+    assert all(json.loads(row)["stratum"] == "synthetic" for row in left_out)
+    assert "--mix 80/20" in card["command"]
+    assert "left_out.jsonl" in (tmp_path / "data" / "DATA.md").read_text(encoding="utf-8")
+
+
+def test_dropping_real_articles_goes_with_a_mix(prepare: Prepare) -> None:
+    assert prepare("--drop-real").exit_code == 2

@@ -182,7 +182,7 @@ def evaluate(
             {name: _student(each, other, judged) for name, other in changed.items()},
             _screened(each, truths[each.name], judged),
         )
-        for each in tqdm(found, desc="figures", unit="filter")
+        for each in tqdm(found, desc="figures", unit="filter", disable=None)
     }
     names = tuple(name for name in (STUDENT, TEACHER, *BASELINES) if name in next(iter(reports.values()))["methods"])
     pooled = pooled_groups(groups, {name: each[STUDENT] for name, each in answers.items()}, truths, counts)

@@ -1,14 +1,11 @@
-"""Pictures of an evaluation, each in a light and a dark theme."""
+"""Pictures of an evaluation."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
@@ -16,63 +13,10 @@ from sklearn.metrics import precision_recall_curve
 
 from distilled_filters.training.evaluate.figures import FIGURES, lower_is_better
 from distilled_filters.training.evaluate.measure import STUDENT, TEACHER, Evaluation
+from distilled_filters.training.pages import Plot, Theme
 
-__all__ = ["PLOTS", "THEMES", "Plot", "draw"]
+__all__ = ["PLOTS"]
 
-
-@dataclass(frozen=True)
-class _Theme:
-    paper: str
-    ink: str
-    quiet: str
-    grid: str
-    methods: dict[str, str]
-    accent: str
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Return matplotlib's settings of this theme."""
-        return {
-            "figure.facecolor": self.paper,
-            "savefig.facecolor": self.paper,
-            "axes.facecolor": self.paper,
-            "axes.edgecolor": self.grid,
-            "axes.labelcolor": self.quiet,
-            "axes.titlecolor": self.ink,
-            "axes.titlelocation": "left",
-            "axes.titlesize": 10,
-            "axes.titleweight": "bold",
-            "axes.labelsize": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.axisbelow": True,
-            "text.color": self.ink,
-            "xtick.color": self.quiet,
-            "ytick.color": self.quiet,
-            "xtick.labelsize": 8,
-            "ytick.labelsize": 8,
-            "xtick.major.size": 0,
-            "ytick.major.size": 0,
-            "grid.color": self.grid,
-            "grid.linewidth": 0.8,
-            "legend.frameon": False,
-            "legend.fontsize": 9,
-            "font.size": 9,
-        }
-
-
-THEMES = {
-    "light": _Theme(
-        paper="#ffffff", ink="#1c2530", quiet="#566373", grid="#e2e7ec", accent="#c2410c",
-        methods={STUDENT: "#0f766e", TEACHER: "#b45309", "frozen_head": "#7c3aed", "tfidf_ridge": "#64748b",
-                 "mean_predictor": "#a3adb8"},
-    ),
-    "dark": _Theme(
-        paper="#14191f", ink="#e8edf2", quiet="#9fadbb", grid="#2b343e", accent="#fb923c",
-        methods={STUDENT: "#2dd4bf", TEACHER: "#fbbf24", "frozen_head": "#b197fc", "tfidf_ridge": "#94a3b8",
-                 "mean_predictor": "#64707d"},
-    ),
-}  # fmt: skip
 
 _MARKERS = {STUDENT: "o", TEACHER: "D", "frozen_head": "^", "tfidf_ridge": "s", "mean_predictor": "X"}
 _COLUMNS = 4
@@ -86,7 +30,7 @@ def _label(name: str) -> str:
     return {TEACHER: "teacher against itself"}.get(name, name.replace("_", " ").replace("tfidf", "TF-IDF"))
 
 
-def _overview(evaluation: Evaluation, theme: _Theme) -> Figure:
+def _overview(evaluation: Evaluation, theme: Theme) -> Figure:
     """Draw a row a filter, the best on top, and the mean above all."""
     panels = ("medium_average_precision", "in_scope_dimension_mae")
     order = sorted(
@@ -122,7 +66,7 @@ def _overview(evaluation: Evaluation, theme: _Theme) -> Figure:
     return figure
 
 
-def _precision_recall(evaluation: Evaluation, theme: _Theme) -> Figure:
+def _precision_recall(evaluation: Evaluation, theme: Theme) -> Figure:
     figure = _grid_figure(evaluation, theme, "recall of medium and above", "precision")
     for axes, name in _panels(figure, evaluation):
         positive = evaluation.truths[name].averages >= evaluation.reports[name]["medium_at_least"]
@@ -149,7 +93,7 @@ def _precision_recall(evaluation: Evaluation, theme: _Theme) -> Figure:
     return figure
 
 
-def _scatter(evaluation: Evaluation, theme: _Theme) -> Figure:
+def _scatter(evaluation: Evaluation, theme: Theme) -> Figure:
     figure = _grid_figure(evaluation, theme, "the oracle's weighted average", "the student's weighted average")
     for axes, name in _panels(figure, evaluation):
         truth, student = evaluation.truths[name].averages, evaluation.answers[name][STUDENT].averages
@@ -171,7 +115,7 @@ def _scatter(evaluation: Evaluation, theme: _Theme) -> Figure:
     return figure
 
 
-def _calibration(evaluation: Evaluation, theme: _Theme) -> Figure:
+def _calibration(evaluation: Evaluation, theme: Theme) -> Figure:
     figure = _grid_figure(evaluation, theme, "mean predicted average in the bin", "mean true average")
     curves = {name: report["calibration_curve"] for name, report in evaluation.reports.items()}
     edge = np.ceil(max(max(each["predicted"], each["true"]) for curve in curves.values() for each in curve)) + 0.5
@@ -195,7 +139,7 @@ def _calibration(evaluation: Evaluation, theme: _Theme) -> Figure:
     return figure
 
 
-def _groups(evaluation: Evaluation, theme: _Theme) -> Figure:
+def _groups(evaluation: Evaluation, theme: Theme) -> Figure:
     groups = {name: parts for name, parts in evaluation.groups.items() if parts}
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     widths = [len(parts) + 1 for parts in groups.values()]
@@ -223,17 +167,7 @@ def _groups(evaluation: Evaluation, theme: _Theme) -> Figure:
     return figure
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A picture with its title, how to read it, and what it shows for those who cannot see it."""
-
-    title: str
-    reading: str
-    alternative: str
-    paint: Callable[[Evaluation, _Theme], Figure]
-
-
-PLOTS = {
+PLOTS: dict[str, Plot[Evaluation]] = {
     "overview": Plot(
         "The student between its baselines and its teacher",
         "Each row is a filter. The wide band is the student's 95% interval; the nearer its dot lies to the teacher's "
@@ -276,15 +210,7 @@ PLOTS = {
 """Every picture by its file's name, in the order of the page."""
 
 
-def draw(plot: Plot, evaluation: Evaluation, theme: str) -> bytes:
-    """Return one picture as PNG."""
-    with matplotlib.rc_context(THEMES[theme].settings):
-        buffer = io.BytesIO()
-        plot.paint(evaluation, THEMES[theme]).savefig(buffer, format="png", dpi=144)
-        return buffer.getvalue()
-
-
-def _grid_figure(evaluation: Evaluation, theme: _Theme, horizontal: str, vertical: str) -> Figure:
+def _grid_figure(evaluation: Evaluation, theme: Theme, horizontal: str, vertical: str) -> Figure:
     rows = ceil(len(evaluation.reports) / _COLUMNS)
     figure = Figure(figsize=(11, 0.7 + 2.85 * rows), layout="constrained")
     figure.supxlabel(horizontal, color=theme.quiet, fontsize=9)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from distilled_filters.files import write_bytes, write_json, write_text
+from distilled_filters.files import write_json, write_text
 from distilled_filters.training.evaluate.bootstrap import DRAWS
 from distilled_filters.training.evaluate.figures import COUNTS, FIGURES, HEADLINES, lower_is_better
 from distilled_filters.training.evaluate.gates import Outcome
 from distilled_filters.training.evaluate.measure import BASELINES, STUDENT, TEACHER, Evaluation
-from distilled_filters.training.evaluate.plots import PLOTS, THEMES, draw
+from distilled_filters.training.evaluate.plots import PLOTS
+from distilled_filters.training.pages import number, pictures, templates
 
 __all__ = ["EFFECTS", "write_report"]
 
@@ -32,21 +30,11 @@ _METHODS = {
 
 def write_report(evaluation: Evaluation, outcomes: Sequence[Outcome], folder: Path) -> Path:
     """Write `index.html`, `plots/*.png` and `evaluation.json`; return the page's path. No article's text is in them."""
-    (folder / "plots").mkdir(parents=True, exist_ok=True)
-    pictures = []
-    for name, plot in PLOTS.items():
-        drawn = {theme: draw(plot, evaluation, theme) for theme in THEMES}
-        write_bytes(folder / "plots" / f"{name}.png", drawn["light"])
-        pictures.append((plot, {theme: base64.b64encode(png).decode() for theme, png in drawn.items()}))
-    templates = Environment(
-        loader=PackageLoader("distilled_filters.training.evaluate", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    templates.filters["number"] = _number
-    page = templates.get_template("report.html").render(
-        evaluation=evaluation, outcomes=outcomes, pictures=pictures, sentences=_sentences(evaluation),
-        methods={name: _METHODS[name] for name in evaluation.methods}, figures=FIGURES, headlines=HEADLINES,
-        counts=COUNTS, effects=EFFECTS, draws=DRAWS, student=STUDENT, lower_is_better=lower_is_better,
+    page = templates(__package__).get_template("report.html").render(
+        evaluation=evaluation, outcomes=outcomes, pictures=pictures(PLOTS, evaluation, folder / "plots"),
+        sentences=_sentences(evaluation), methods={name: _METHODS[name] for name in evaluation.methods},
+        figures=FIGURES, headlines=HEADLINES, counts=COUNTS, effects=EFFECTS, draws=DRAWS, student=STUDENT,
+        lower_is_better=lower_is_better,
     )  # fmt: skip
     write_json(folder / "evaluation.json", evaluation.document() | {"gates": [vars(outcome) for outcome in outcomes]})
     write_text(folder / "index.html", page)
@@ -60,7 +48,7 @@ def _sentences(evaluation: Evaluation) -> list[str]:
     precision, recall = student["medium_average_precision"], student["medium_recall_at_precision_50"]
     said = []
     others = [
-        f"{_METHODS[name]} {_number(means[name]['medium_average_precision'], 2)}"
+        f"{_METHODS[name]} {number(means[name]['medium_average_precision'], 2)}"
         for name in evaluation.methods
         if name != STUDENT
     ]
@@ -74,8 +62,8 @@ def _sentences(evaluation: Evaluation) -> list[str]:
             f"Where half of what it names may be wrong, it finds {recall:.0%} of the articles of medium and above."
         )
     said.append(
-        f"Its weighted average is off by {_number(student['average_mae'], 2)} over all articles, most of which score "
-        f"0, and by {_number(student['in_scope_average_mae'], 2)} over those in scope."
+        f"Its weighted average is off by {number(student['average_mae'], 2)} over all articles, most of which score "
+        f"0, and by {number(student['in_scope_average_mae'], 2)} over those in scope."
     )
     said += _extremes(reports)
     said += _unsure_leads(reports)
@@ -112,7 +100,3 @@ def _unsure_leads(reports: dict[str, dict[str, Any]]) -> list[str]:
     if not unsure:
         return ["Every filter's lead in average precision over every baseline is more than chance (95% intervals)."]
     return [f"For {', '.join(unsure)} the lead in average precision over some baseline may be chance (95% intervals)."]
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

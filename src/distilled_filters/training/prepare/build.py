@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from distilled_filters.checkpoints import sha256_of
+from distilled_filters.decision import verdict
 from distilled_filters.errors import SpecError
-from distilled_filters.files import write_json, write_text
+from distilled_filters.files import write_json, write_json_lines, write_text
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.registry import newest_folders
 from distilled_filters.spec import LensSpec, read_filter_spec
@@ -27,8 +27,9 @@ from distilled_filters.training.prepare.clusters import (
     without_bridges,
     without_held_out_copies,
 )
-from distilled_filters.training.prepare.duplicates import components, find_copies, normalised
-from distilled_filters.training.prepare.labels import in_scope, judged_lenses, mean_scores, merge_runs, verdict
+from distilled_filters.training.prepare.duplicates import NEAR_COPY, components, find_copies, normalised
+from distilled_filters.training.prepare.labels import in_scope, judged_lenses, mean_scores, merge_runs
+from distilled_filters.training.prepare.mix import Mix, hold_mix
 from distilled_filters.training.prepare.rows import (
     ArticleRow,
     LabelRow,
@@ -40,11 +41,12 @@ from distilled_filters.training.prepare.rows import (
 )
 from distilled_filters.training.prepare.splits import Unit, assign
 
-__all__ = ["Settings", "prepare"]
+__all__ = ["Settings", "prepare", "preprocessors"]
 
 _TRAIN = "train"
 _NO_LANGUAGE = "und"
 _NO_STRATUM = "unstated"
+_SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Settings:
         drop_near: Keep one article of each group of near copies; all of them otherwise, in one split.
         keep_splits: Leave articles in the split they name; those that name none are for training.
         train_only: Strata that are never held out, such as those a student chose.
+        mix: The shares of real and synthetic articles in training; None takes all there are.
         lens: The lens of label rows that name no `filter`.
         base: The encoder whose tokenizer counts tokens, a Hub id or a folder; None for the
             backbone of the filters.
@@ -65,10 +68,11 @@ class Settings:
 
     held_out: float = 0.2
     seed: int = 20
-    threshold: float = 0.6
+    threshold: float = NEAR_COPY
     drop_near: bool = False
     keep_splits: bool = False
     train_only: tuple[str, ...] = ()
+    mix: Mix | None = None
     lens: str | None = None
     base: str | None = None
 
@@ -91,7 +95,7 @@ def prepare(
     if settings.lens is not None and settings.lens not in lenses:
         raise DatasetError(f"--filter {settings.lens!r} is none of the lenses in {filters}: {', '.join(lenses)}")
     rows, rejected = read_articles(
-        articles, _preprocessors(lenses.values(), filters, settings.base), use_splits=settings.keep_splits
+        articles, preprocessors(lenses.values(), filters, settings.base), use_splits=settings.keep_splits
     )
     label_rows, bad_labels = read_labels(labels, lenses, settings.lens)
     refused = {rejection.id for rejection in rejected}
@@ -136,6 +140,17 @@ def prepare(
         units = _units(labelled, rows, clusters, runs, [lenses[name] for name in judged], settings.train_only)
         splits = assign(units, settings.held_out, settings.seed)
 
+    mixed, left_out = None, []
+    if settings.mix is not None:
+        training = [row for row in labelled if splits[clusters[row]] == _TRAIN]
+        mixed = hold_mix(
+            settings.mix, {rows[row].id: rows[row].stratum == _SYNTHETIC for row in training}, settings.seed
+        )
+        out = set(mixed.left_out)
+        left_out = [row for row in labelled if rows[row].id in out]
+        labelled = [row for row in labelled if rows[row].id not in out]
+        kept = [row for row in kept if rows[row].id not in out]
+
     dataset = Dataset(
         labelled=[_output_row(rows[row], clusters[row], splits[clusters[row]]) for row in labelled],
         unlabelled=[
@@ -149,6 +164,8 @@ def prepare(
         pairs=[(rows[pair.first].id, rows[pair.second].id, pair.similarity) for pair in copies if not pair.exact],
         lenses=[lenses[name] for name in judged],
         all_lenses=len(lenses),
+        mix=mixed,
+        left_out=[_output_row(rows[row], clusters[row], _TRAIN) for row in left_out],
     )
     return _write(dataset, [*articles, *labels], output, settings, command)
 
@@ -161,8 +178,12 @@ def _refuse_overwriting(inputs: Sequence[Path], output: Path) -> None:
             raise DatasetError(f"{path} lies in the output folder and could be overwritten; choose another --output")
 
 
-def _preprocessors(lenses: Iterable[LensSpec], filters: Path, base: str | None) -> list[Preprocessor]:
-    """Return one preprocessor for each way of reading among the lenses, in their order."""
+def preprocessors(lenses: Iterable[LensSpec], filters: Path, base: str | None) -> list[Preprocessor]:
+    """Return one preprocessor for each way of reading among the lenses, in their order.
+
+    Raises:
+        DatasetError: when no filter has a backbone whose tokenizer counts, and `base` is None.
+    """
     tokenizer = Tokenizer.from_file(str(_tokenizer_file(filters, base)))
     settings = dict.fromkeys(lens.preprocessing for lens in lenses)
     return [Preprocessor(each, tokenizer) for each in settings]
@@ -230,7 +251,7 @@ def _units(
         Unit(
             name=cluster,
             kind=(
-                "synthetic" if any(row.stratum == "synthetic" for row in group) else "real",
+                _SYNTHETIC if any(row.stratum == _SYNTHETIC for row in group) else "real",
                 "+".join(sorted({row.language or _NO_LANGUAGE for row in group})),
             ),
             levels=frozenset(level for row in group for level in _levels(runs[row.id], lenses)),
@@ -255,7 +276,7 @@ def _output_row(row: ArticleRow, cluster: str, split: str | None) -> dict[str, A
     stratum = row.stratum or _NO_STRATUM
     return {
         **given, "id": row.id, "title": row.article.title, "content": row.article.content,
-        "language": row.language or _NO_LANGUAGE, "stratum": stratum, "synthetic": stratum == "synthetic",
+        "language": row.language or _NO_LANGUAGE, "stratum": stratum, "synthetic": stratum == _SYNTHETIC,
         "cluster": cluster, **({"split": split} if split else {}),
     }  # fmt: skip
 
@@ -270,9 +291,12 @@ def _write(dataset: Dataset, inputs: Sequence[Path], output: Path, settings: Set
         "labels.jsonl": [{"id": id_, "runs": runs} for id_, runs in dataset.runs.items()],
         "unlabelled.jsonl": dataset.unlabelled,
         "rejected.jsonl": [rejection.as_row() for rejection in dataset.rejected],
+        **({"left_out.jsonl": dataset.left_out} if dataset.mix else {}),
     }
+    if not dataset.mix:
+        (output / "left_out.jsonl").unlink(missing_ok=True)
     for name, rows in files.items():
-        write_text(output / name, "".join(map(_line, rows)))
+        write_json_lines(output / name, rows)
     card = {
         "command": command,
         "inputs": [{"file": str(path), "sha256": sha256_of(path)} for path in inputs],
@@ -282,12 +306,3 @@ def _write(dataset: Dataset, inputs: Sequence[Path], output: Path, settings: Set
     write_text(output / "DATA.md", render(card))
     write_json(output / "data.json", card)
     return card
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    text = json.dumps(row, ensure_ascii=False)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:  # half of a surrogate pair
-        text = json.dumps(row)
-    return text + "\n"

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 import distilled_filters
+from distilled_filters.decision import verdict
 from distilled_filters.result import TokenUse
 from distilled_filters.spec import LensSpec
-from distilled_filters.training.prepare.labels import in_scope, mean_scores, self_agreement, verdict
+from distilled_filters.training.prepare.labels import in_scope, mean_scores, self_agreement
+from distilled_filters.training.prepare.mix import Mixed
 from distilled_filters.training.prepare.rows import LabelRow, Rejection, Run
 
 __all__ = ["SPLITS", "Dataset", "describe", "render"]
@@ -40,6 +42,8 @@ class Dataset:
         pairs: Near copies, by id, with their similarity.
         lenses: The lenses that every article is labelled for.
         all_lenses: How many lenses the folder of filters has.
+        mix: What holds the ratio of real and synthetic articles in training, where that was asked for.
+        left_out: The training rows that are left out for it.
     """
 
     labelled: Sequence[Mapping[str, Any]]
@@ -52,6 +56,8 @@ class Dataset:
     pairs: Sequence[tuple[str, str, float | None]]
     lenses: Sequence[LensSpec]
     all_lenses: int
+    mix: Mixed | None = None
+    left_out: Sequence[Mapping[str, Any]] = ()
 
 
 def describe(dataset: Dataset, held_out: float, seed: int, threshold: float) -> dict[str, Any]:
@@ -70,6 +76,7 @@ def describe(dataset: Dataset, held_out: float, seed: int, threshold: float) -> 
         "oracles": dict(sorted(Counter(row.oracle for row in dataset.label_rows if row.oracle).items())),
         "readings": dict(sorted(Counter(len(runs) for runs in dataset.runs.values()).items())),
         "rejected": _rejected(dataset.rejected),
+        "mix": dataset.mix and dataset.mix.as_dict(),
         "duplicates": {
             **dataset.copies,
             "near_pairs": [[one, other, round(similarity or 0, 4)] for one, other, similarity in dataset.pairs],
@@ -103,6 +110,7 @@ def render(card: Mapping[str, Any]) -> str:
                 *_counted("stratum", "strata", splits, card["unlabelled"]),
             ],
         ),
+        *([_mix(card["mix"])] if card["mix"] else []),
         "## Length\n\nOf title and body after cleaning in tokens, as delivered in characters.\n\n"
         + _table(
             ("", "tokens: median", "95%", "longest", "longer than the window", "characters: median", "95%", "longest"),
@@ -178,6 +186,13 @@ def _lens(
         },
         "self_agreement": self_agreement(list(runs.values()), lens),
     }
+
+
+def _mix(mix: Mapping[str, Any]) -> str:
+    return (
+        f"## Mix\n\nIn training {mix['real']:,} real and {mix['synthetic']:,} synthetic articles, asked for were "
+        f"{mix['asked']}; {mix['left_out']:,} left out, which stand in `left_out.jsonl`."
+    )
 
 
 def _warnings(figures: Mapping[str, Any], dataset: Dataset, held_out: float) -> Iterable[str]:

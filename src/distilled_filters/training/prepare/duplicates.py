@@ -26,12 +26,14 @@ from tqdm import tqdm
 from distilled_filters.article import Article
 from distilled_filters.preprocess import clean
 
-__all__ = ["Pair", "components", "find_copies", "normalised"]
+__all__ = ["NEAR_COPY", "CopyIndex", "Pair", "components", "find_copies", "normalised"]
 
 _WORD = re.compile(r"\w+")
 # Long enough that shared idiom does not count as copying (Mining of Massive Datasets, 3.2.2).
 _SHINGLE = 9
 _PERMUTATIONS = 128
+NEAR_COPY = 0.6
+"""The similarity from which two articles are near copies, where nobody says another."""
 # A missed pair may become a leak, a false candidate costs a comparison.
 _WEIGHTS = (0.1, 0.9)
 
@@ -52,35 +54,52 @@ def normalised(article: Article) -> str:
     return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
+class CopyIndex:
+    """Normalised texts, and which of them a further one copies.
+
+    Args:
+        threshold: The similarity, 0-1, from which two texts are near copies.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        """Begin without a text."""
+        self._threshold = threshold
+        self._texts: list[str] = []
+        self._first_of: dict[bytes, int] = {}
+        self._near = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
+        self._empty = MinHash(num_perm=_PERMUTATIONS, hashfunc=zlib.crc32)
+        self._shingles = lru_cache(maxsize=256)(self._shingles_of)
+
+    def add(self, text: str) -> list[Pair]:
+        """Take the next text in; return its pairs with those before it: the first equal one, else all near copies."""
+        row = len(self._texts)
+        self._texts.append(text)
+        first = self._first_of.setdefault(hashlib.sha256(text.encode()).digest(), row)
+        if first != row:
+            return [Pair(first, row, 1.0, exact=True)]
+        shingles, pairs = self._shingles(row), []
+        signature = self._empty.copy()
+        signature.update_batch(shingles)
+        for other in sorted(self._near.query(signature)):
+            common = len(shingles & self._shingles(other))
+            similarity = common / (len(shingles) + len(self._shingles(other)) - common)
+            if similarity >= self._threshold:
+                pairs.append(Pair(other, row, similarity))
+        self._near.insert(row, signature)
+        return pairs
+
+    def _shingles_of(self, row: int) -> frozenset[bytes]:
+        text = self._texts[row]
+        return frozenset(text[i : i + _SHINGLE].encode() for i in range(max(1, len(text) - _SHINGLE + 1)))
+
+
 def find_copies(texts: Sequence[str], threshold: float) -> list[Pair]:
     """Return the pairs of normalised texts that are equal (each with the first such text) or near copies.
 
     A near copy has a similarity of at least `threshold`, 0-1.
     """
-    first_of: dict[bytes, int] = {}
-    pairs = []
-    index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
-    empty = MinHash(num_perm=_PERMUTATIONS, hashfunc=zlib.crc32)
-
-    @lru_cache(maxsize=256)
-    def shingles(row: int) -> frozenset[bytes]:
-        text = texts[row]
-        return frozenset(text[i : i + _SHINGLE].encode() for i in range(max(1, len(text) - _SHINGLE + 1)))
-
-    for row, text in enumerate(tqdm(texts, desc="duplicates", unit="article", disable=None)):
-        first = first_of.setdefault(hashlib.sha256(text.encode()).digest(), row)
-        if first != row:
-            pairs.append(Pair(first, row, 1.0, exact=True))
-            continue
-        signature = empty.copy()
-        signature.update_batch(shingles(row))
-        for other in sorted(index.query(signature)):
-            common = len(shingles(row) & shingles(other))
-            similarity = common / (len(shingles(row)) + len(shingles(other)) - common)
-            if similarity >= threshold:
-                pairs.append(Pair(other, row, similarity))
-        index.insert(row, signature)
-    return pairs
+    index = CopyIndex(threshold)
+    return [pair for text in tqdm(texts, desc="duplicates", unit="article", disable=None) for pair in index.add(text)]
 
 
 def components(size: int, pairs: Sequence[Pair]) -> list[int]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from distilled_filters.decision import apply_gate, tier_of, weighted_average
+from distilled_filters.decision import verdict
 from distilled_filters.spec import LensSpec
 from distilled_filters.training.prepare.rows import LabelRow, Run
 
-__all__ = ["in_scope", "judged_lenses", "mean_scores", "merge_runs", "readings_of", "self_agreement", "verdict"]
+__all__ = ["in_scope", "judged_lenses", "mean_scores", "merge_runs", "readings_of", "self_agreement"]
 
 
 def judged_lenses(labels: Sequence[LabelRow], lenses: Mapping[str, LensSpec]) -> list[str]:
@@ -53,12 +53,6 @@ def mean_scores(runs: Sequence[Run], lens: LensSpec) -> list[float] | None:
 def in_scope(dimensions: Sequence[float]) -> bool:
     """Say whether at least one reading put the article in scope."""
     return any(score > 0 for score in dimensions)
-
-
-def verdict(dimensions: Sequence[float], lens: LensSpec) -> tuple[float, str]:
-    """Return the gated weighted average, 0-10, and its tier."""
-    average, _ = apply_gate(weighted_average(dimensions, lens), dimensions, lens)
-    return average, tier_of(average, lens.tiers)
 
 
 def self_agreement(runs: Sequence[Sequence[Run]], lens: LensSpec) -> dict[str, Any] | None:

@@ -19,7 +19,17 @@ from distilled_filters.preprocess import Preprocessor
 from distilled_filters.result import TokenUse
 from distilled_filters.spec import LensSpec
 
-__all__ = ["ArticleRow", "LabelRow", "Place", "Reason", "Rejection", "Run", "read_articles", "read_labels"]
+__all__ = [
+    "ArticleRow",
+    "LabelRow",
+    "Place",
+    "Reason",
+    "Rejection",
+    "Run",
+    "read_articles",
+    "read_labels",
+    "read_lines",
+]
 
 Run: TypeAlias = dict[str, list[float] | None]
 """One reading: scores by lens; an absent lens was out of scope, None was not judged."""
@@ -123,7 +133,7 @@ class _Reader:
 
     def read(self, paths: Sequence[Path], parse: Callable[[Mapping[str, Any], Place], R]) -> Iterator[R]:
         for path in paths:
-            for place, value in _lines(path):
+            for place, value in read_lines(path):
                 try:
                     if isinstance(value, RecordError):
                         raise _BadRowError(Reason.NOT_JSON, f"{value}; mend or remove the line")
@@ -201,7 +211,8 @@ def read_labels(
     return list(reader.read(paths, parse)), reader.rejected
 
 
-def _lines(path: Path) -> Iterator[tuple[Place, object]]:
+def read_lines(path: Path) -> Iterator[tuple[Place, object]]:
+    """Yield every line that is not empty: its place, and its JSON value or the `RecordError` that it has none."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line

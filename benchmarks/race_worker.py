@@ -1,0 +1,65 @@
+"""A process of the race, `python race_worker.py FOLDER KEY`: prepares the data, finds the limit, or is a contestant."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import threading
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from race_contestants import Settings
+
+__all__: list[str] = []
+
+
+def main() -> None:
+    """Run as the key says; replies go to standard output, whatever libraries print to standard error."""
+    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    folder, key = Path(sys.argv[1]), sys.argv[2]
+    settings: Settings = json.loads((folder / "settings.json").read_text("utf-8"))
+    if key == "prepare":
+        from race_data import prepare
+
+        print(json.dumps(prepare(folder, settings)), file=channel)
+    elif key == "limit":
+        from race_limit import int8_peak
+
+        print(json.dumps(int8_peak(settings["threads"])), file=channel)
+    else:
+        _serve(folder, key, settings, channel)
+
+
+def _serve(folder: Path, key: str, settings: Settings, channel: Any) -> None:
+    from race_contestants import CONTESTANTS
+
+    texts = json.loads((folder / "articles.json").read_text("utf-8"))
+    racer = next(each for each in CONTESTANTS if each.key == key).make(settings, folder)
+    racer(texts[:1])
+    for line in sys.stdin:
+        request = json.loads(line)
+        if not request:
+            print(json.dumps({"ready": True}), file=channel)
+            continue
+        part = texts[request["start"] : request["stop"]]
+        started = perf_counter()
+        scores = racer(part)
+        seconds = perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        reply = {
+            "seconds": seconds,
+            "scores": None if scores is None else scores.tolist(),
+            "peak_kib": max(peak, children),
+            "threads": threading.active_count(),
+        }
+        print(json.dumps(reply), file=channel)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""`distillery label`: language models judge articles, and what they say becomes labels."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from distilled_filters.cli.errors import FINDINGS, fail
+from distilled_filters.cli.options import JsonFlag
+from distilled_filters.cli.oracle_options import (
+    Attempts,
+    BaseUrl,
+    Budget,
+    Concurrency,
+    Effort,
+    MaxOutput,
+    PresetName,
+    PriceIn,
+    PriceOut,
+    RequestsPerDay,
+    RequestsPerMinute,
+    Temperature,
+    TimeOut,
+    TokensPerMinute,
+    Yes,
+)
+from distilled_filters.cli.training_options import FiltersFolder, training_extra
+from distilled_filters.errors import SettingError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from distilled_filters.training.oracle.label import Estimate, Labelling
+    from distilled_filters.training.oracle.providers import Endpoint
+
+__all__ = ["command"]
+
+
+class Quotes(StrEnum):
+    """What becomes of an answer whose quotes are not in the article."""
+
+    STRICT = "strict"
+    FLAG = "flag"
+
+
+def command(
+    lens: Annotated[str, typer.Option("--filter", "-f", metavar="NAME", help="The filter to label for.")],
+    source: Annotated[
+        list[str], typer.Option("--source", "-s", help="Articles: JSON lines, JSON, CSV or Parquet; may be repeated.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of labels; a second run goes on in it.")],
+    filters: FiltersFolder = Path("filters"),
+    preset: PresetName = None,
+    base_url: BaseUrl = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="The model to ask; may be repeated, and every one reads all.", rich_help_panel="The oracle"),
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Readings of every article by every model.")] = 1,
+    max_articles: Annotated[int | None, typer.Option(min=1, help="Read only the first so many.")] = None,
+    adjudicate: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Let this model decide, blind, where two others disagree.")
+    ] = None,
+    apart: Annotated[
+        float, typer.Option(min=0.0, help="Difference of weighted averages that is a disagreement, beside the tier.")
+    ] = 2.0,
+    quotes: Annotated[
+        Quotes, typer.Option(help="Answers with a quote that is not in the article: spoilt, or kept and flagged.")
+    ] = Quotes.STRICT,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again, and pay again, what had no usable answer.")
+    ] = False,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="By /v1/batches: within a day, at half the price.", rich_help_panel="Cost")
+    ] = False,
+    poll: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two looks at a batch.", rich_help_panel="Limits")
+    ] = 30.0,
+    max_output_tokens: MaxOutput = None,
+    temperature: Temperature = None,
+    reasoning_effort: Effort = None,
+    concurrency: Concurrency = None,
+    timeout: TimeOut = None,
+    attempts: Attempts = None,
+    rpm: RequestsPerMinute = None,
+    tpm: TokensPerMinute = None,
+    rpd: RequestsPerDay = None,
+    budget: Budget = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    yes: Yes = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let language models score articles through a filter's lens; write labels that `prepare` reads.
+
+    The key is read from the environment variable ORACLE_API_KEY; a server on
+    this machine needs none. The same command again goes on after a kill, an
+    empty account or a spent budget, and pays no answer twice.
+
+    In the folder: labels.jsonl to train on, failed.jsonl with a reason a row,
+    readings.jsonl, label.json with cost and agreement, raw/ with every reply.
+
+    Exits with 0 when every article is labelled, with 1 when some are not, and
+    with 2 when the job was stopped or nothing was asked.
+
+    [bold]Examples[/bold]
+
+      distillery label -f uplifting -s articles.jsonl -o labels/ --preset gemini-flash --budget 5
+      distillery label -f uplifting -s articles.jsonl -o labels/ --preset ollama --model gemma3:12b --runs 3
+      distillery label -f uplifting -s articles.jsonl -o labels/ --preset openai --batch --yes
+      distillery label -f uplifting -s articles.jsonl -o labels/ --preset anthropic --adjudicate claude-sonnet-4-6
+    """
+    with training_extra("oracle"):
+        from distilled_filters.training.oracle.label import Job, opened
+        from distilled_filters.training.oracle.providers import make_endpoint
+    from distilled_filters.cli.terminal import notes, write_json
+
+    def endpoint(name: str | None) -> Endpoint:
+        return make_endpoint(
+            preset, base_url, name, price_in, price_out,
+            max_output_tokens=max_output_tokens, temperature=temperature, reasoning_effort=reasoning_effort,
+            concurrency=concurrency, timeout=timeout, attempts=attempts,
+            requests_per_minute=rpm, tokens_per_minute=tpm, requests_per_day=rpd,
+        )  # fmt: skip
+
+    # With an adjudicator and no model, it decides about the readings that the folder holds.
+    names: list[str | None] = list(model or ())
+    if not names and not adjudicate:
+        names = [None]
+    oracles = [endpoint(name) for name in names]
+    if len({each.model for each in oracles}) < len(oracles):
+        raise SettingError("a --model stands twice; --runs asks one model several times")
+    if batch and not all(each.batches or base_url for each in oracles):
+        raise SettingError(f"--preset {preset} has no batches in the OpenAI protocol; leave --batch out")
+    job = Job(
+        sources=source, output=output, filters=filters, filter=lens, oracles=oracles, runs=runs,
+        max_articles=max_articles, budget_usd=budget, adjudicator=endpoint(adjudicate) if adjudicate else None,
+        apart=apart, strict_quotes=quotes is Quotes.STRICT, retry_failed=retry_failed, batch=batch, poll=poll,
+    )  # fmt: skip
+    with opened(job) as labelling:
+        estimate = labelling.estimate()
+        _announce(estimate, oracles, budget)
+        _agree(estimate, budget, yes=yes)
+        with _Bar(labelling, budget) as bar:
+            say = partial(_say, notes())
+            try:
+                report = asyncio.run(labelling.run(bar.step, say))
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("what was paid for is kept, and the same command goes on") from None
+    if as_json:
+        write_json(report)
+    else:
+        _show(report, output)
+    if report["stopped"]:
+        fail(report["stopped"]["message"])
+    asked = [*report["oracles"].values(), *filter(None, [report["adjudication"]])]
+    if report["refused"] or any(each["failed"] for each in asked):
+        raise typer.Exit(FINDINGS)
+
+
+def _say(console: Console, text: str) -> None:
+    from distilled_filters.cli.terminal import plain
+
+    console.print(plain(text, "dim"), soft_wrap=True)
+
+
+def _announce(estimate: Estimate, oracles: list[Endpoint], budget: float | None) -> None:
+    from distilled_filters.cli.terminal import notes, plain
+
+    lines = [
+        f"{estimate.calls:,} questions to ask, {estimate.stored:,} answered before; about "
+        f"{estimate.prompt_tokens:,} tokens in and {estimate.output_tokens:,} out, without thinking and repairs"
+    ]
+    if estimate.usd is None:
+        lines.append("no prices for this model: give --price-in and --price-out to see the cost")
+    elif estimate.usd_at_most:
+        dates = sorted({each.prices.looked_up for each in oracles if each.prices and each.prices.looked_up})
+        source = f"; prices {', '.join('as given' if date == 'given' else f'of {date}' for date in dates)}"
+        within = f"; budget ${budget:g}" if budget is not None else ""
+        lines.append(
+            f"about ${estimate.usd:.4f}; every answer at its full length would be ${estimate.usd_at_most:.4f}"
+            f"{source if dates else ''}{within}"
+        )
+    for line in lines:
+        notes().print(plain(line), soft_wrap=True)
+
+
+def _agree(estimate: Estimate, budget: float | None, *, yes: bool) -> None:
+    """Ask a person before money is spent; a program has to say --yes, or to name a budget.
+
+    Raises:
+        SettingError: when nobody can be asked.
+    """
+    if yes or not estimate.calls or estimate.usd_at_most == 0:
+        return
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        typer.confirm("Go on?", abort=True, err=True)
+    elif budget is None:
+        raise SettingError("this costs money and nobody can be asked: say --yes, or name a --budget")
+
+
+class _Bar:
+    """The progress of a job on stderr, where that is a terminal: questions, failures, running cost."""
+
+    def __init__(self, labelling: Labelling, budget: float | None) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from distilled_filters.cli.terminal import notes
+
+        self._of = f" of ${budget:g}" if budget is not None else ""
+        self._failed = 0
+        self._progress = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[failed]} failed"),
+            TextColumn("{task.fields[cost]}"),
+            TimeRemainingColumn(),
+            console=notes(),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._progress.add_task("", total=labelling.questions or None, failed=0, cost="")
+
+    def step(self, spending: Any, answered: bool) -> None:
+        self._failed += not answered
+        self._progress.update(self._task, advance=1, failed=self._failed, cost=f"${spending.usd:.4f}{self._of}")
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def _show(report: dict[str, Any], output: Path) -> None:
+    from distilled_filters.cli.terminal import grid, plain, screen
+
+    console = screen()
+    table = grid("oracle", "readings", "in scope", "failed", "calls", "tokens in", "out (thinking)", "cost")
+    for model, part in report["oracles"].items():
+        spent, tokens = part["spending"], part["spending"]["tokens"]
+        table.add_row(
+            plain(model, "bold"), f"{part['readings']:,}", f"{part['in_scope']:,}", f"{sum(part['failed'].values()):,}",
+            f"{spent['calls']:,}", f"{tokens['prompt']:,}", f"{tokens['output']:,} ({tokens['thinking']:,})",
+            f"${spent['usd']:.4f}",
+        )  # fmt: skip
+    console.print(table)
+    for model, part in report["oracles"].items():
+        for reason, count in part["failed"].items():
+            console.print(plain(f"{model}: {reason}: {count:,}", "red"), soft_wrap=True)
+    for reason, count in report["refused"].items():
+        console.print(plain(f"not asked: {reason}: {count:,}", "yellow"), soft_wrap=True)
+    if report["agreement"]:
+        _show_agreement(report["agreement"], console)
+    if settled := report["adjudication"]:
+        console.print(
+            plain(f"{settled['oracle']} adjudicated {report['adjudicated']} of {settled['disagreements']}"),
+            soft_wrap=True,
+        )
+    doubt = report["spending"]["in_doubt"]
+    if doubt["calls"]:
+        console.print(
+            plain(
+                f"{doubt['calls']} calls in doubt (killed or timed out), at most ${doubt['usd_at_most']:.4f}: "
+                "nothing unless the provider billed them without an answer",
+                "yellow",
+            ),
+            soft_wrap=True,
+        )
+    now = report["this_run"]
+    console.print(
+        f"{report['labelled_articles']:,} of {report['articles']:,} articles labelled; "
+        f"this run ${now['usd']:.4f} for {now['calls']:,} calls, in all ${report['spending']['usd']:.4f}",
+        soft_wrap=True,
+    )
+    console.print(plain(f"wrote {output / 'labels.jsonl'}", "dim"), soft_wrap=True)
+
+
+def _show_agreement(pairs: list[dict[str, Any]], console: Console) -> None:
+    from distilled_filters.cli.terminal import grid, plain
+
+    console.print()
+    table = grid("agreement", "pairs", "tier", "scope", "MAE (r) of the weighted average")
+    for pair in pairs:
+        table.add_row(
+            plain(_sides(pair), "bold"), f"{pair['pairs']:,}", f"{pair['tier_agreement']:.3f}",
+            f"{pair['scope_agreement']:.3f}", _error(pair["average_mae"], pair["average_correlation"]),
+        )  # fmt: skip
+    console.print(table)
+    console.print()
+    table = grid("MAE (r) by dimension", *map(_sides, pairs))
+    for name in pairs[0]["dimensions"]:
+        found = [pair["dimensions"][name] for pair in pairs]
+        table.add_row(plain(name), *(_error(each["mae"], each["correlation"]) for each in found))
+    console.print(table)
+    console.print()
+
+
+def _sides(pair: dict[str, Any]) -> str:
+    sides = pair["oracles"]
+    return " / ".join(sides) if len(sides) > 1 else f"{sides[0]} / itself"
+
+
+def _error(mae: float, correlation: float | None) -> str:
+    return f"{mae:.2f} ({'-' if correlation is None else f'{correlation:.2f}'})"

@@ -1,0 +1,58 @@
+"""A list of questions to one oracle: what they will cost, and their answers in the order asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from distilled_filters.training.oracle.calls import Spending
+from distilled_filters.training.oracle.client import Oracle, Question, Reply, each
+from distilled_filters.training.oracle.errors import AnswerError, OracleStoppedError
+from distilled_filters.training.oracle.label import Estimate
+from distilled_filters.training.oracle.providers import Usage
+
+__all__ = ["Progress", "ask_all", "estimate"]
+
+M = TypeVar("M", bound=BaseModel)
+Progress = Callable[[Spending, bool], None]
+"""Called after every question with what was spent in all, and whether it was answered."""
+
+
+def estimate(oracle: Oracle, questions: Sequence[Question[M]], output_tokens: int) -> Estimate:
+    """Say what questions will cost, with about so many tokens an answer; those in the journal cost nothing."""
+    requests = [(question, oracle.request(question)) for question in questions]
+    open_ = [(question, request[1]) for question, request in requests if request is not None]
+    prompt = sum(oracle.expected_tokens(question) for question, _ in open_)
+    output, prices = output_tokens * len(open_), oracle.endpoint.prices
+    return Estimate(
+        calls=len(open_),
+        stored=len(requests) - len(open_),
+        prompt_tokens=prompt,
+        output_tokens=output,
+        usd=prices.cost(Usage(prompt=prompt, output=output)) if prices else None,
+        usd_at_most=sum(oracle.usd_at_most(body) for _, body in open_) if prices else None,
+    )
+
+
+async def ask_all(
+    oracle: Oracle, questions: Sequence[Question[M]], progress: Progress
+) -> tuple[list[M | AnswerError | None], OracleStoppedError | None]:
+    """Ask every question once; return its answer, its error, or None where it was not asked, and what ended the job.
+
+    The oracle is closed afterwards.
+    """
+    answers: list[M | AnswerError | None] = [None] * len(questions)
+
+    async def ask(place: int) -> Reply[M]:
+        return await oracle.answer(questions[place])
+
+    async with oracle:
+        try:
+            async for place, result in each(ask, range(len(questions)), oracle.endpoint.concurrency):
+                answers[place] = result if isinstance(result, AnswerError) else result.parsed
+                progress(oracle.calls.spending(), not isinstance(result, AnswerError))
+        except OracleStoppedError as error:
+            return answers, error
+    return answers, None
