@@ -1,23 +1,22 @@
 """One run of one engine, in a process of its own: `engine_run.py ENGINE WORKERS FOLDER`, started by engines.py.
 
-Prints a line of JSON: the seconds of the engine's start and of the scoring, and a digest of all scores.
+Writes figures.json: the seconds of the engine's start and of the scoring, and a digest of all scores.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 from pyarrow import dataset, parquet
 
+from distilled_filters.files import write_json
 from distilled_filters.filter import Filter
 from distilled_filters.integrations.batches import Scoring
 from distilled_filters.registry import newest_folders
@@ -118,10 +117,11 @@ def main() -> None:
     begun = time.perf_counter()
     score()
     figures = {"start_seconds": begun - before, "seconds": time.perf_counter() - begun}
-    print(json.dumps(figures | _digest(folder, scoring_of(folder, 1))))
-    sys.stdout.flush()
+    if engine == "local":
+        figures["cpu_seconds"] = time.process_time()
+    # Into a file, because engines print what they like.
+    write_json(folder / "figures.json", figures | _digest(folder, scoring_of(folder, 1)))
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        main()
+    main()
