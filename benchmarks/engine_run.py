@@ -5,8 +5,10 @@ Writes figures.json: the seconds of the engine's start and of the scoring, and a
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -87,6 +89,9 @@ def _spark(folder: Path, workers: int) -> Callable[[], None]:
         .getOrCreate()
     )
     session.sparkContext.setLogLevel("OFF")
+    # Executors leave their logs beside Spark's own files.
+    atexit.register(shutil.rmtree, home / "work" / session.sparkContext.applicationId, ignore_errors=True)
+    atexit.register(session.stop)
 
     def score() -> None:
         articles = session.read.parquet(str(folder / "articles"))

@@ -153,7 +153,7 @@ def _show(results: dict[str, Any], console: Console) -> None:
     reference = next(iter(runs.values()))["digest"]
     table = Table(title=f"{results['settings']['articles']:,} articles, {results['machine']['cpu']}")
     for column in ("run", "start s", "scoring s", "articles/s", "times one worker", "processes", "rows", "scores"):
-        table.add_column(column, justify="left" if column in ("run", "scores") else "right")
+        table.add_column(column, justify="left" if column in ("run", "scores") else "right", no_wrap=column == "run")
     for key, run in runs.items():
         one = runs.get(f"{key.split('-')[0]}-1")
         ratio = f"{one['seconds'] / run['seconds']:.2f}" if one else "-"
