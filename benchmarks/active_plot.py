@@ -19,7 +19,7 @@ _STYLES = {
     "uncertainty": ("#3a8f5c", "-", 1.4),
     "seeds": ("#a83232", "-", 1.4),
 }
-_BANDS = ("random", "predicted-high")
+_BANDS = ("random", "mixed")
 _TOLD = ("mixed", "predicted-high")
 _TITLES = {
     "medium_average_precision": "average precision, medium and above",

@@ -1,23 +1,24 @@
 """One run of one engine, in a process of its own: `engine_run.py ENGINE WORKERS FOLDER`, started by engines.py.
 
-Prints a line of JSON: the seconds of the engine's start and of the scoring, and a digest of all scores.
+Writes figures.json: the seconds of the engine's start and of the scoring, and a digest of all scores.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
-import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 from pyarrow import dataset, parquet
 
+from distilled_filters.files import write_json
 from distilled_filters.filter import Filter
 from distilled_filters.integrations.batches import Scoring
 from distilled_filters.registry import newest_folders
@@ -88,6 +89,9 @@ def _spark(folder: Path, workers: int) -> Callable[[], None]:
         .getOrCreate()
     )
     session.sparkContext.setLogLevel("OFF")
+    # Executors leave their logs beside Spark's own files.
+    atexit.register(shutil.rmtree, home / "work" / session.sparkContext.applicationId, ignore_errors=True)
+    atexit.register(session.stop)
 
     def score() -> None:
         articles = session.read.parquet(str(folder / "articles"))
@@ -118,10 +122,11 @@ def main() -> None:
     begun = time.perf_counter()
     score()
     figures = {"start_seconds": begun - before, "seconds": time.perf_counter() - begun}
-    print(json.dumps(figures | _digest(folder, scoring_of(folder, 1))))
-    sys.stdout.flush()
+    if engine == "local":
+        figures["cpu_seconds"] = time.process_time()
+    # Into a file, because engines print what they like.
+    write_json(folder / "figures.json", figures | _digest(folder, scoring_of(folder, 1)))
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        main()
+    main()

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def main() -> None:
             if key in results["runs"]:
                 continue
             console.print(f"[dim]{time.strftime('%H:%M:%S')} {key}")
-            midway = results["runs"][f"{engine}-{workers}"]["seconds"] / 3 if killed else None
+            midway = _work(results["runs"]) / workers / 2 if killed else None
             results["runs"][key] = _measure(folder, engine, workers, midway)
             write_json(options.out, results)
     _show(results, console)
@@ -107,35 +108,44 @@ def _write_articles(folder: Path, count: int) -> None:
         parquet.write_table(pyarrow.Table.from_pylist(rows), folder / f"{first:08}.parquet")
 
 
+def _work(runs: dict[str, Any]) -> float:
+    """Return the processor seconds of all articles; unlike time, they hardly depend on what else runs."""
+    local = next((run for key, run in runs.items() if key.startswith("local")), None)
+    return float(local["cpu_seconds"]) if local else sys.exit("--kill needs a local run first, to know what is midway")
+
+
 def _measure(folder: Path, engine: str, workers: int, kill_after: float | None) -> dict[str, Any]:
-    """Score all articles in a fresh process, and kill a worker so many seconds after it opened its filters."""
+    """Score all articles in a fresh process, and kill a worker after so many processor seconds of its own."""
     log, scored = folder / "opened", folder / "scored"
     log.write_text("")
     shutil.rmtree(scored, ignore_errors=True)
     path = os.pathsep.join([str(_WATCH), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, _LOG: str(log), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, str(_RUN), engine, str(workers), str(folder)]
-    run = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    run = subprocess.Popen(command, env=environment)
     if kill_after is not None:
         _kill(log, kill_after, run)
-    said = run.communicate()[0]
-    if run.returncode:
+    if run.wait():
         sys.exit(f"{engine} with {workers} workers ended with {run.returncode}")
-    figures: dict[str, Any] = json.loads(said.splitlines()[-1])
+    figures: dict[str, Any] = json.loads((folder / "figures.json").read_text("utf-8"))
     figures["articles_per_second"] = figures["scored"] / figures["seconds"]
     return figures | {"processes": len({line.split()[0] for line in log.read_text().splitlines()})}
 
 
-def _kill(log: Path, seconds: float, run: subprocess.Popen[str]) -> None:
-    while not (lines := log.read_text().splitlines()):
-        if run.poll() is not None:
-            return
+def _kill(log: Path, seconds: float, run: subprocess.Popen[bytes]) -> None:
+    while run.poll() is None:
+        for pid in {int(line.split()[0]) for line in log.read_text().splitlines()}:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if _processor_seconds(pid) >= seconds:
+                    os.kill(pid, signal.SIGKILL)
+                    return
         time.sleep(0.1)
-    time.sleep(seconds)
-    try:
-        os.kill(int(lines[0].split()[0]), signal.SIGKILL)
-    except ProcessLookupError:
-        sys.exit("the run ended before a worker could be killed; take more articles")
+    sys.exit("the run ended before a worker could be killed; take more articles")
+
+
+def _processor_seconds(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _show(results: dict[str, Any], console: Console) -> None:
@@ -143,7 +153,7 @@ def _show(results: dict[str, Any], console: Console) -> None:
     reference = next(iter(runs.values()))["digest"]
     table = Table(title=f"{results['settings']['articles']:,} articles, {results['machine']['cpu']}")
     for column in ("run", "start s", "scoring s", "articles/s", "times one worker", "processes", "rows", "scores"):
-        table.add_column(column, justify="left" if column in ("run", "scores") else "right")
+        table.add_column(column, justify="left" if column in ("run", "scores") else "right", no_wrap=column == "run")
     for key, run in runs.items():
         one = runs.get(f"{key.split('-')[0]}-1")
         ratio = f"{one['seconds'] / run['seconds']:.2f}" if one else "-"

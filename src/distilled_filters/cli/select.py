@@ -42,7 +42,12 @@ def command(
     output: Annotated[Path, typer.Option("--output", "-o", help="The rows chosen, as JSON lines.")],
     filters: Annotated[
         list[str] | None,
-        typer.Option("--filter", "-f", metavar="FILTER", help="A lens to choose for; repeated, they take turns."),
+        typer.Option(
+            "--filter",
+            "-f",
+            metavar="FILTER",
+            help="A filter to choose for, a name or a folder; repeated, they take turns.",
+        ),
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many articles to choose.")] = 200,
     strategy: Annotated[
@@ -99,8 +104,8 @@ def command(
     from distilled_filters.cli.terminal import write_json
     from distilled_filters.files import write_json_lines
 
-    lenses = [find_filter(name) for name in filters or ()]
-    committee = [_member(name) for name in against or ()]
+    lenses = [_opened(name) for name in filters or ()]
+    committee = [_opened(name) for name in against or ()]
     backbone, preprocessor = open_shared(lenses or [_any_filter()])
     done = read_labelled(labelled) if labelled else Labelled(frozenset(), ())
     found = read_pool(pool, preprocessor, done.ids, sample, seed)
@@ -161,7 +166,8 @@ def _check_output(output: Path, pool: Sequence[str], force: bool) -> None:
         raise SettingError(f"{output} exists, and may be with the oracle already; name another, or replace it: --force")
 
 
-def _member(name: str) -> Filter:
+def _opened(name: str) -> Filter:
+    """Return the filter in a folder, or the installed one of that name."""
     from distilled_filters.filter import Filter
 
     return Filter(name) if Path(name).is_dir() else find_filter(name)

@@ -14,7 +14,7 @@ pytest.importorskip("datasketch")
 
 from distilled_filters.cli.app import app
 from distilled_filters.training.active.strategies import MIX_PARTS
-from tests.conftest import Document, rows
+from tests.conftest import FILTERS, Document, rows
 
 Select = Callable[..., Result]
 
@@ -67,7 +67,8 @@ def test_predicted_high_takes_what_scores_best(select: Select, tmp_path: Path) -
 
 
 def test_two_lenses_take_turns(select: Select, tmp_path: Path) -> None:
-    assert select("-f", "uplifting", "-f", "belonging", "-n", "4").exit_code == 0
+    folder = FILTERS / "belonging" / "v1"
+    assert select("-f", "uplifting", "-f", str(folder), "-n", "4").exit_code == 0
     assert [row["selected_for"] for row in rows(tmp_path / "picked.jsonl")] == ["uplifting", "belonging"] * 2
 
 

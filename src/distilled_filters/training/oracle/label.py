@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from distilled_filters.errors import UnknownFilterError
-from distilled_filters.registry import newest_folders
+from distilled_filters.registry import newest_folder
 from distilled_filters.training.oracle.adjudicate import adjudication
 from distilled_filters.training.oracle.agreement import agreement, disagreements
 from distilled_filters.training.oracle.batches import ask_in_batches, refuse_open_batches
@@ -104,7 +103,7 @@ class Labelling:
         """Read lens, prompt and articles, and check that every oracle can be asked."""
         self._job = job
         self._calls = calls
-        self._prompt = read_prompt(_filter_folder(job.filters, job.filter))
+        self._prompt = read_prompt(newest_folder(job.filters, job.filter))
         self.lens = self._prompt.lens
         self._folder = Folder.open(job.output, self.lens)
         self._items, self._refused = read_items(job.sources, self._prompt, job.max_articles)
@@ -282,13 +281,3 @@ def _looking_up(oracle: Oracle) -> Callable[[_Unit], Awaitable[Reply[BaseModel]]
         return oracle.reply(unit.question)
 
     return look_up
-
-
-def _filter_folder(filters: Path, name: str) -> Path:
-    folders = {folder.parent.name: folder for folder in newest_folders(filters)}
-    if name not in folders:
-        known = ", ".join(folders) or "none"
-        raise UnknownFilterError(
-            f"no filter {name!r} in {filters}; there are: {known}. Begin one with: distillery new-filter {name}"
-        )
-    return folders[name]
