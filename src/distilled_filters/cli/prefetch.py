@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from distilled_filters.cli.errors import FINDINGS
 from distilled_filters.cli.options import FilterNames, JsonFlag, find_filters
-from distilled_filters.errors import DistilledFiltersError
+from distilled_filters.errors import DistilledFiltersError, UnknownFilterError
 
 if TYPE_CHECKING:
     from distilled_filters.filter import Filter
@@ -20,6 +21,9 @@ __all__ = ["command"]
 
 def command(
     filters: FilterNames = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="What this checkpoint of the filters needs, in place of the default one.")
+    ] = None,
     local_files_only: Annotated[
         bool, typer.Option("--local-files-only", help="Download nothing; only say whether everything is there.")
     ] = False,
@@ -37,13 +41,14 @@ def command(
 
       distillery prefetch
       distillery prefetch "uplifting==1.*"
+      distillery prefetch uplifting --checkpoint gemma3_270m_lora
       distillery prefetch --local-files-only
     """
     from distilled_filters.cli.terminal import plain, screen, write_json
 
     outcomes: list[dict[str, object]] = []
     console = screen()
-    for label, found in find_filters(filters):
+    for label, found in _on(checkpoint, find_filters(filters), named=bool(filters)):
         outcome: dict[str, object] = {"filter": label, "files": [], "problem": None}
         outcomes.append(outcome)
         try:
@@ -68,6 +73,21 @@ def command(
         console.print("nothing to fetch", style="dim")
     if any(outcome["problem"] for outcome in outcomes):
         raise typer.Exit(FINDINGS)
+
+
+def _on(
+    checkpoint: str | None, found: Iterable[tuple[str, Filter | DistilledFiltersError]], *, named: bool
+) -> Iterator[tuple[str, Filter | DistilledFiltersError]]:
+    """Put filters on a checkpoint, where one is asked for; of all filters, those are meant that have it."""
+    none = True
+    for label, each in found:
+        if checkpoint is None or isinstance(each, DistilledFiltersError):
+            yield label, each
+        elif named or checkpoint.replace("-", "_") in each.spec.checkpoints:
+            none = False
+            yield label, each.with_checkpoint(checkpoint)
+    if checkpoint is not None and none:
+        raise UnknownFilterError(f"no installed filter has a checkpoint {checkpoint!r}; see `distillery info FILTER`")
 
 
 def _fetch(each: Filter, local_files_only: bool, *, shown: bool) -> list[Path]:

@@ -101,7 +101,8 @@ class Source:
     @property
     def owner(self) -> str:
         """The filter, for messages: what `distillery prefetch` takes."""
-        return f"{self.spec.name}=={self.spec.version}"
+        other = "" if self.checkpoint == self.spec.default_checkpoint else f" --checkpoint {self.checkpoint}"
+        return f"{self.spec.name}=={self.spec.version}{other}"
 
     @property
     def weights(self) -> LinearCheckpoint | LoraCheckpoint:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from distilled_filters.cards import card
 from distilled_filters.checkpoints import locate, sha256_of
 from distilled_filters.errors import DistilledFiltersError
 from distilled_filters.filter import Filter
 from distilled_filters.golden import TOLERANCE, check_golden
-from distilled_filters.spec import BackboneSpec, read_backbone_spec
+from distilled_filters.spec import BackboneSpec, DecoderSpec, read_backbone_spec
 
-__all__ = ["PAGES", "Bundle", "PublishError", "read_bundle"]
+__all__ = ["PAGES", "Bundle", "PublishError", "Shared", "read_bundle"]
 
 PAGES = ("filter.toml", "prompt.md", "golden.jsonl", "metrics.json", "CARD.md")
 """What a filter folder holds beside its weights."""
@@ -30,6 +30,15 @@ class PublishError(DistilledFiltersError, ValueError):
 
 
 @dataclass(frozen=True)
+class Shared:
+    """A model that checkpoints share: its name and version, its spec, `backbone.toml` and its other files by name."""
+
+    name: str
+    spec: BackboneSpec | DecoderSpec
+    files: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A filter that is fit to travel.
 
@@ -37,15 +46,13 @@ class Bundle:
         filter: The filter, of the spec's default checkpoint.
         pages: The files beside the weights, by name.
         weights: The files of its checkpoints, by name; those on the Hub alone are left out where asked.
-        backbone: The backbone's spec.
-        backbone_files: `backbone.toml` and the backbone's files, by name.
+        backbones: What its checkpoints are built on; first what the default one is.
     """
 
     filter: Filter
     pages: Mapping[str, Path]
     weights: Mapping[str, Path]
-    backbone: BackboneSpec
-    backbone_files: Mapping[str, Path]
+    backbones: tuple[Shared, ...]
 
 
 def read_bundle(folder: Path, *, from_cache: bool) -> Bundle:
@@ -69,12 +76,15 @@ def read_bundle(folder: Path, *, from_cache: bool) -> Bundle:
         for ref in entry.files
         if from_cache or entry.hub is None or (folder / ref.path).is_file()
     }
-    backbone_folder = each.backbone_folder
-    backbone = read_backbone_spec(backbone_folder / "backbone.toml")
-    backbone_files = {"backbone.toml": backbone_folder / "backbone.toml"}
-    backbone_files |= {ref.path: locate(ref, backbone_folder, backbone.hub, owner) for ref in backbone.files}
+    others = [Filter(folder, checkpoint=name, threads=1) for name in each.spec.checkpoints if name != each.checkpoint]
+    backbones = {one.weights.backbone: _shared(one, owner, whole=one is each) for one in (*others, each)}
     pages = {name: folder / name for name in PAGES}
-    own, shared = [folder / name for name in weights], [backbone_folder / name for name in backbone_files]
+    # The figures of a checkpoint with a folder of its own.
+    homes = dict.fromkeys(PurePosixPath(entry.head.path).parent for entry in each.spec.checkpoints.values())
+    measured = {f"{home}/metrics.json": folder / home / "metrics.json" for home in homes if home.name}
+    pages |= {name: path for name, path in measured.items() if path.is_file()}
+    own = [folder / name for name in weights]
+    shared = [one.files["backbone.toml"].parent / name for one in backbones.values() for name in one.files]
     for path in (*pages.values(), *own, *shared):
         if path.is_symlink():
             raise PublishError(f"{path} is a link; put the file itself there")
@@ -93,4 +103,27 @@ def read_bundle(folder: Path, *, from_cache: bool) -> Bundle:
             f"{pages['golden.jsonl']}: {len(deviations)} values off by more than {TOLERANCE}, as {first.field} of "
             f"{first.article}: {first.found}, recorded {first.expected}; run `distillery golden`"
         )
-    return Bundle(each, pages, weights, backbone, backbone_files)
+    default = backbones.pop(each.weights.backbone)
+    return Bundle(each, pages, weights, (default, *backbones.values()))
+
+
+def _shared(each: Filter, owner: str, *, whole: bool) -> Shared:
+    """Read what a checkpoint is built on; where `whole` is not asked for, what lies on the Hub alone stays there.
+
+    Raises:
+        PublishError: when it is another than the checkpoint was trained on.
+    """
+    folder, weights = each.backbone_folder, each.weights
+    spec = read_backbone_spec(folder / "backbone.toml", weights.on)
+    if spec.digest != weights.backbone_sha256:
+        raise PublishError(
+            f"{owner}: {each.checkpoint} was trained on weights {weights.backbone_sha256[:12]}, but {folder} has "
+            f"{spec.digest[:12]}"
+        )
+    files = {"backbone.toml": folder / "backbone.toml"}
+    files |= {
+        ref.path: locate(ref, folder, spec.hub, owner)
+        for ref in spec.files
+        if whole or spec.hub is None or (folder / ref.path).is_file()
+    }
+    return Shared(weights.backbone, spec, files)

@@ -66,8 +66,16 @@ def plan(folder: Path, repo: str) -> Plan:
     if not _REPO.fullmatch(repo):
         raise PublishError(f"{repo!r} is not a repository of the Hub such as org/name")
     bundle = read_bundle(folder, from_cache=True)
+    first, *others = bundle.backbones
     # A filter on a backbone that another repository has already points there.
-    brings_backbone = bundle.backbone.hub is None or bundle.backbone.hub.repo == repo
+    brings_backbone = first.spec.hub is None or first.spec.hub.repo == repo
+    for other in others:
+        if other.spec.hub is None:
+            raise PublishError(
+                f"{other.name}, which a checkpoint of {bundle.filter.name} needs, lies on no Hub, and a repository "
+                f"holds one model beside its filter, {first.name}; upload that model to a repository of its own, and "
+                f"name repo and revision as [hub] in {other.files['backbone.toml']}"
+            )
     files: dict[str, Path | bytes] = {
         **bundle.pages,
         **bundle.weights,
@@ -76,8 +84,8 @@ def plan(folder: Path, repo: str) -> Plan:
     }
     del files["CARD.md"]
     if brings_backbone:
-        files |= bundle.backbone_files
-        files["backbone.toml"] = unpinned(bundle.backbone_files["backbone.toml"])
+        files |= first.files
+        files["backbone.toml"] = unpinned(first.files["backbone.toml"])
     return Plan(bundle, repo, files, brings_backbone)
 
 
@@ -148,7 +156,7 @@ def _pins(wanted: Plan, revision: str) -> dict[Path, str]:
     """Return the specs as they should be once the commit is proved, by path."""
     source = HubSource(repo=wanted.repo, revision=revision)
     # The backbone first: a filter that names a commit must find its backbone there.
-    paths = [wanted.bundle.backbone_files["backbone.toml"]] if wanted.brings_backbone else []
+    paths = [wanted.bundle.backbones[0].files["backbone.toml"]] if wanted.brings_backbone else []
     return {path: pinned(path, source) for path in (*paths, wanted.bundle.pages["filter.toml"])}
 
 
@@ -157,8 +165,9 @@ def _problem(wanted: Plan, pins: Mapping[Path, str]) -> str | None:
     each = wanted.bundle.filter
     with tempfile.TemporaryDirectory(prefix="distillery-publish-") as scratch:
         folder = Path(scratch, "filters", each.name, each.folder.name)
-        backbone = Path(scratch, "filters", "backbones", each.weights.backbone)
-        for home, pages in ((folder, wanted.bundle.pages), (backbone, wanted.bundle.backbone_files)):
+        backbones = Path(scratch, "filters", "backbones")
+        shared = ((backbones / one.name, one.files) for one in wanted.bundle.backbones)
+        for home, pages in ((folder, wanted.bundle.pages), *shared):
             home.mkdir(parents=True)
             for path in pages.values():
                 if path.suffix in (".toml", ".jsonl"):
@@ -180,7 +189,7 @@ def _front_matter(bundle: Bundle) -> str:
     """Return what the Hub reads of a card: licence, languages, base model."""
     from huggingface_hub import ModelCardData
 
-    spec, base = bundle.filter.spec, _REPO.match(bundle.backbone.base)
+    spec, base = bundle.filter.spec, _REPO.match(bundle.backbones[0].spec.base)
     data = ModelCardData(
         language=list(spec.languages),
         license=spec.licence.lower(),
