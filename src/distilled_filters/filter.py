@@ -72,7 +72,7 @@ class Filter:
                 f"{self.name} {self.version} has no checkpoint {checkpoint!r}, but {list(self.spec.checkpoints)}"
             )
         self.threads = thread_count(threads)
-        self.precision = precision
+        self.device, self.precision = device, precision
         self._arguments: dict[str, Any] = {
             "checkpoint": checkpoint, "threads": threads, "device": device, "precision": precision
         }  # fmt: skip

@@ -9,13 +9,15 @@ import pytest
 
 from distilled_filters.corpus.errors import ResumeError
 from distilled_filters.corpus.formats import FORMATS
-from distilled_filters.corpus.manifest import manifest
+from distilled_filters.corpus.manifest import differences, manifest
 from distilled_filters.corpus.outputs import Output
 from distilled_filters.corpus.parts import Parts
 from distilled_filters.corpus.places import place_of
 from distilled_filters.corpus.rows import Row
 from distilled_filters.corpus.sources import find_sources
 from distilled_filters.filter import Filter
+from tests.conftest import House
+from tests.language_models import CHECKPOINT, add_expert
 
 SETTINGS = {"format": "jsonl", "inputs": [{"path": "a.jsonl", "size": 3}]}
 
@@ -174,6 +176,18 @@ def test_resume_with_other_libraries_is_refused(
         _parts(output, settings).begin(resume=True)
     assert "pyarrow" in manifest([], [uplifting], "parquet")["libraries"]
     assert "pyarrow" not in manifest([], [uplifting], "csv")["libraries"]
+
+
+def test_the_manifest_of_an_expert_says_where_it_runs(house: House) -> None:
+    pytest.importorskip("peft")
+    folder = add_expert(house)
+    student, expert, other = (
+        manifest([], [Filter(folder, threads=1, **options)], "csv")
+        for options in ({}, {"checkpoint": CHECKPOINT}, {"checkpoint": CHECKPOINT, "precision": "bf16"})
+    )
+    assert "torch" not in student["libraries"]
+    assert "torch" in expert["libraries"]
+    assert differences(expert, other) == ["filters.uplifting.precision was absent and is bf16"]
 
 
 @pytest.mark.parametrize("how", [{"resume": True}, {"force": True}])

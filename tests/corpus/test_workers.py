@@ -16,9 +16,11 @@ from distilled_filters.corpus.scoring import score_records
 from distilled_filters.corpus.sources import Record
 from distilled_filters.corpus.workers import score_in_processes
 from distilled_filters.errors import RecordError
+from distilled_filters.filter import Filter
 from distilled_filters.panel import Panel
 from distilled_filters.status import Status
-from tests.conftest import SNIPPET
+from tests.conftest import SNIPPET, House
+from tests.language_models import CHECKPOINT, add_expert
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 
@@ -80,3 +82,15 @@ def test_records_that_kill_every_worker_end_the_run(monkeypatch: pytest.MonkeyPa
     deadly = Record(3, Deadly(None), 0)
     with pytest.raises(WorkerError, match=r"died 2 times while rows 3 to 3 .* fewer --workers"):
         list(score_in_processes(Panel(["uplifting"], threads=1), [deadly], 1))
+
+
+@pytest.mark.slow
+def test_workers_score_on_the_checkpoint_they_are_given(house: House) -> None:
+    pytest.importorskip("peft")
+    panel = Panel([Filter(add_expert(house), checkpoint=CHECKPOINT, threads=1, device="cpu")])
+    (row,) = score_in_processes(panel, [Record(0, {"content": SNIPPET}, 0)], workers=1)
+    (here,) = score_records(panel, [Record(0, {"content": SNIPPET}, 0)])
+    score, local = row.scores["uplifting"], here.scores["uplifting"]
+    assert (score.stage, score.provenance) == ("expert", local.provenance)
+    assert score.weighted_average == pytest.approx(local.weighted_average, abs=1e-4)
+    panel.filters[0].unload()

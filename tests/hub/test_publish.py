@@ -16,13 +16,14 @@ from distilled_filters.checkpoints import sha256_of
 from distilled_filters.errors import HubError, MissingFileError
 from distilled_filters.filter import Filter
 from distilled_filters.golden import check_golden
-from distilled_filters.training.publish import bundle, upload
+from distilled_filters.training.publish import bundle, check, upload
 from distilled_filters.training.publish.bundle import PublishError
 from distilled_filters.training.publish.upload import plan, publish
 from tests.cli.conftest import Run
-from tests.conftest import SNIPPET, edited, file_ref, flip_byte
+from tests.conftest import SNIPPET, House, edited, file_ref, flip_byte
 from tests.hub.conftest import REPO, WEIGHTS
 from tests.hub.server import READER, WRITER, Hub
+from tests.language_models import CHECKPOINT, add_expert
 
 # The client gives a file to its HTTP library in a way that is going out of use there.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -118,6 +119,50 @@ def test_a_backbone_the_hub_has_already_is_not_sent(light: Path, hub: Hub, unpro
     assert set(sent(hub)) - {".gitattributes"} == SET
     assert outcome.pinned == (light / "filter.toml",)
     assert sha256_of(light / "head.safetensors") in hub.objects
+
+
+def test_an_expert_travels_in_its_folder_and_its_language_model_must_lie_on_the_hub(
+    light: Path, hub: Hub, distillery: Run, unproved: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("peft")
+    house = House(light.parents[1])
+    add_expert(house)
+    model = house.root / "backbones" / "tiny_lm" / "v1"
+    with pytest.raises(PublishError, match=r"tiny_lm/v1, which a checkpoint of uplifting needs, lies on no Hub"):
+        plan(light, REPO)
+    names = ("config.json", "tokenizer.json", "model.safetensors")
+    revision = hub.offer("example/tiny-lm", {name: (model / name).read_bytes() for name in names})
+    with edited(model / "backbone.toml") as spec:
+        spec["hub"] = {"repo": "example/tiny-lm", "revision": revision}
+    for name in names:
+        (model / name).unlink()
+    publish(plan(light, REPO))
+    adapter = {f"{CHECKPOINT}/{name}" for name in ("adapter_model.safetensors", "adapter_config.json", *WEIGHTS)}
+    assert set(sent(hub)) - {".gitattributes"} == SET | adapter
+    monkeypatch.setattr(check, "check_golden", lambda each: [])
+    hub.asked.clear()
+    assert check.main(light) is None
+    assert not [line for line in hub.asked if "tiny-lm" in line], "a language model is not fetched to prove an adapter"
+
+    shutil.rmtree(light / CHECKPOINT)
+    shutil.rmtree(Path(constants.HF_HUB_CACHE), ignore_errors=True)
+    house.use(monkeypatch)
+    assert distillery("prefetch", "uplifting", "--local-files-only").exit_code == 0, "the student has its files"
+    assert distillery("validate", "uplifting").exit_code == 0, "nobody asked for the expert yet"
+    asked = ("prefetch", "uplifting", "--checkpoint", CHECKPOINT)
+    cold = distillery(*asked, "--local-files-only")
+    assert (cold.exit_code, f"run `distillery prefetch uplifting==1.0.0 --checkpoint {CHECKPOINT}`" in cold.stdout) == (
+        1,
+        True,
+    )
+    done = distillery(*asked, "--json")
+    assert len(json.loads(done.stdout)[0]["files"]) == 8
+    expert = Filter(light, checkpoint=CHECKPOINT, threads=1, device="cpu")
+    assert expert.score(SNIPPET).stage == "expert"
+    expert.unload()
+    unknown = distillery("prefetch", "--checkpoint", "none")
+    assert unknown.exit_code == 2
+    assert "no installed filter has a checkpoint 'none'" in unknown.stderr
 
 
 def test_the_same_bytes_again_make_no_commit(light: Path, hub: Hub, distillery: Run, unproved: None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import zipfile
@@ -16,6 +17,7 @@ from distilled_filters.cards import card
 from distilled_filters.training.publish.wheel import package
 from tests.cli.conftest import distillery
 from tests.conftest import FILTERS, House, edited
+from tests.language_models import add_expert
 
 __all__ = ["distillery"]
 
@@ -71,6 +73,18 @@ def sports_wheel(sports_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 def other_wheel(sports_wheel: Path, tmp_path: Path) -> Path:
     """A copy of the wheel to be damaged."""
     return Path(shutil.copy(sports_wheel, tmp_path))
+
+
+def finished_with_expert(root: Path, name: str) -> Path:
+    """Make a filter folder that is fit to travel and has a LoRA checkpoint beside its student; return it."""
+    folder = finished(root, name)
+    add_expert(House(root), name)
+    for path in (root / "backbones").rglob("*"):
+        if path.is_symlink():
+            whole = path.resolve()
+            path.unlink()
+            os.link(whole, path)
+    return folder
 
 
 def change_spec(folder: Path, **keys: object) -> None:

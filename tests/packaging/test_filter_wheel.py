@@ -19,8 +19,9 @@ from distilled_filters.training.publish import wheel as wheel_module
 from distilled_filters.training.publish.bundle import PublishError
 from distilled_filters.training.publish.wheel import package
 from tests.cli.conftest import Run
-from tests.conftest import SNIPPET, flip_byte
-from tests.packaging.conftest import Site, change_spec, finished
+from tests.conftest import SNIPPET, edited, flip_byte
+from tests.language_models import CHECKPOINT
+from tests.packaging.conftest import Site, change_spec, finished, finished_with_expert
 
 DATA = ["CARD.md", "calibration.json", "filter.toml", "golden.jsonl", "head.safetensors", "metrics.json",
         "percentiles.json", "prompt.md"]  # fmt: skip
@@ -135,6 +136,40 @@ def test_a_backbone_the_library_lacks_travels_along(
         ChecksumError, match=r"backbone\.toml is not the file that distilled-filter-sports was built with"
     ):
         load("sports")
+
+
+def test_a_filter_with_an_expert_brings_adapter_and_language_model_and_requires_the_extra(
+    tmp_path: Path, site: Site, distillery: Run
+) -> None:
+    pytest.importorskip("peft")
+    folder = finished_with_expert(tmp_path / "filters", "sports")
+    with edited(folder.parents[1] / "backbones" / "tiny_lm" / "v1" / "backbone.toml") as spec:
+        spec["licence"] = "gemma terms"
+    (folder / CHECKPOINT / "metrics.json").write_text("{}")
+    built = package(folder, tmp_path)
+    with zipfile.ZipFile(built) as archive:
+        names = {name.removeprefix("distilled_filter_sports/") for name in archive.namelist()}
+        metadata = Parser().parsestr(archive.read("distilled_filter_sports-1.0.0.dist-info/METADATA").decode())
+        meta = json.loads(archive.read("distilled_filter_sports/meta.json"))
+    assert metadata.get_all("Requires-Dist") == ["distilled-filters[lora]<0.2,>=0.1"]
+    assert metadata["License-Expression"] == "Apache-2.0 AND LicenseRef-gemma-terms"
+    adapter = f"sports/v1/{CHECKPOINT}/adapter_model.safetensors"
+    model = {f"backbones/tiny_lm/v1/{name}" for name in ("backbone.toml", "config.json", "model.safetensors")}
+    assert names >= {adapter, f"sports/v1/{CHECKPOINT}/metrics.json", *model}
+    assert set(meta["files"]) >= {adapter, *model}
+    assert not any(name.startswith("backbones/me5_small") for name in names), "the library embeds it"
+    judged = distillery("validate", str(built), "--json")
+    assert [verdict["problem"] for verdict in json.loads(judged.stdout)] == [None]
+
+    installed = site.install(built)
+    assert load("sports", threads=1).score(SNIPPET).stage == "student"
+    expert = load("sports", checkpoint=CHECKPOINT, threads=1, device="cpu")
+    assert expert.score(SNIPPET).stage == "expert"
+    expert.unload()
+    assert [check.what for check in file_checks(load("sports", threads=1)) if check.problem] == []
+    flip_byte(installed / CHECKPOINT / "adapter_model.safetensors")
+    broken = [check.what for check in file_checks(load("sports", threads=1)) if check.problem]
+    assert broken == [f"{CHECKPOINT}/adapter_model.safetensors"]
 
 
 def test_package_tells_how_to_pin(sports_folder: Path, tmp_path: Path, distillery: Run) -> None:

@@ -23,6 +23,7 @@ ALLOWED = [
     r"distilled_filters/([a-z_]+/)*[a-z_0-9]+\.py",
     r"distilled_filters/py\.typed",
     r"distilled_filters/training/(evaluate/report|readiness/report|pages/page|pages/parts)\.html",
+    r"distilled_filters/training/scaffold/(checklist|prompt)\.md",
     r"distilled_filters/filters/(CHANGELOG\.md|gates\.toml)",
     r"distilled_filters/filters/backbones/[a-z0-9_]+/v\d+/(backbone\.toml|metrics\.json|model\.onnx|tokenizer\.json)",
     r"distilled_filters/filters/[a-z0-9_]+/v\d+/(filter\.toml|prompt\.md|head\.safetensors|calibration\.json"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from distilled_filters.checkpoints import sha256_of
 from distilled_filters.corpus.places import Place
 from distilled_filters.corpus.sources import Source
 from distilled_filters.filter import Filter
+from distilled_filters.scorers.base import DEVICE_VARIABLE, PRECISION_VARIABLE
+from distilled_filters.threads import thread_count
 
 __all__ = ["differences", "manifest"]
 
 # Another version of one of these may read an article otherwise, score it otherwise, or write it otherwise.
 _LIBRARIES = ("ftfy", "numpy", "onnxruntime", "resiliparse", "tokenizers")
 _WRITERS = {"parquet": ("pyarrow",)}
+_OF_EXPERTS = ("peft", "torch", "transformers")
 
 
 def manifest(sources: Sequence[Source], filters: Sequence[Filter], form: str) -> dict[str, Any]:
@@ -26,9 +30,10 @@ def manifest(sources: Sequence[Source], filters: Sequence[Filter], form: str) ->
     Remote inputs are known by what their store tells of them, such as an entity tag.
     Standard input has no digest and can only be scored in one go.
     """
+    experts = _OF_EXPERTS if any(each.weights.kind == "lora" for each in filters) else ()
     return {
         "engine": distilled_filters.__version__,
-        "libraries": {name: version(name) for name in (*_LIBRARIES, *_WRITERS.get(form, ()))},
+        "libraries": {name: _version(name) for name in (*_LIBRARIES, *_WRITERS.get(form, ()), *experts)},
         "format": form,
         "inputs": [_input(source.name, source.place, source.size) for source in sources],
         "filters": {
@@ -38,10 +43,27 @@ def manifest(sources: Sequence[Source], filters: Sequence[Filter], form: str) ->
                 "spec_sha256": sha256_of(each.folder / "filter.toml"),
                 "backbone_sha256": each.weights.backbone_sha256,
                 "head_sha256": each.weights.head.sha256,
+                **(_place(each) if each.weights.kind == "lora" else {}),
             }
             for each in filters
         },
         "order": [each.name for each in filters],
+    }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # opening the filter tells, with the pip line
+        return None
+
+
+def _place(each: Filter) -> dict[str, Any]:
+    """Return where a language model was told to run: another device, precision or number of threads moves scores."""
+    return {
+        "device": each.device or os.environ.get(DEVICE_VARIABLE),
+        "precision": each.precision or os.environ.get(PRECISION_VARIABLE),
+        "threads": thread_count(),
     }
 
 

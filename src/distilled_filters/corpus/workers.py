@@ -20,6 +20,7 @@ from distilled_filters.corpus.sources import Record
 from distilled_filters.filter import Filter
 from distilled_filters.panel import BrokenFilterWarning, Panel
 from distilled_filters.parallel import ordered_map
+from distilled_filters.threads import THREADS_VARIABLE
 
 __all__ = ["Workers", "score_by", "score_in_processes"]
 
@@ -119,6 +120,8 @@ def _begin(filters: Sequence[Filter]) -> None:
     """Open the filters in a worker process, which ends with its parent and leaves Ctrl-C to it."""
     global _panel
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A language model asks for threads of its own; all processes together must not have more than there are.
+    os.environ[THREADS_VARIABLE] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with warnings.catch_warnings():
         # The parent has told already.

@@ -15,10 +15,24 @@ from distilled_filters.preprocess import Preprocessor
 from distilled_filters.result import TokenUse
 from distilled_filters.spec import BackboneSpec, DecoderSpec, FileRef, FilterSpec, LinearCheckpoint, LoraCheckpoint
 
-__all__ = ["EXPERT", "SCREEN", "STUDENT", "Answer", "Reading", "Scorer", "Source", "Tables"]
+__all__ = [
+    "DEVICE_VARIABLE",
+    "EXPERT",
+    "PRECISION_VARIABLE",
+    "SCREEN",
+    "STUDENT",
+    "Answer",
+    "Reading",
+    "Scorer",
+    "Source",
+    "Tables",
+]
 
 # What decided a score: the first look alone, the encoder too, or a language model.
 SCREEN, STUDENT, EXPERT = "screen", "student", "expert"
+
+# Where a language model runs, and in which precision, unless an argument says so.
+DEVICE_VARIABLE, PRECISION_VARIABLE = "DISTILLED_FILTERS_DEVICE", "DISTILLED_FILTERS_PRECISION"
 
 T = TypeVar("T")
 

@@ -10,11 +10,9 @@ from pathlib import Path
 import torch
 
 from distilled_filters.errors import NotEnoughMemoryError, SettingError
+from distilled_filters.scorers.base import DEVICE_VARIABLE, PRECISION_VARIABLE
 
-__all__ = ["DEVICE_VARIABLE", "PRECISION_VARIABLE", "Placement", "check_memory", "place"]
-
-DEVICE_VARIABLE = "DISTILLED_FILTERS_DEVICE"
-PRECISION_VARIABLE = "DISTILLED_FILTERS_PRECISION"
+__all__ = ["Placement", "check_memory", "place"]
 
 # Bytes a parameter takes; four bits come with scales.
 _BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "4bit": 0.6}
