@@ -43,7 +43,7 @@ def manifest(sources: Sequence[Source], filters: Sequence[Filter], form: str) ->
                 "spec_sha256": sha256_of(each.folder / "filter.toml"),
                 "backbone_sha256": each.weights.backbone_sha256,
                 "head_sha256": each.weights.head.sha256,
-                **(_place(each) if each.weights.kind == "lora" else {}),
+                **(_runs_on(each) if each.weights.kind == "lora" else {}),
             }
             for each in filters
         },
@@ -58,7 +58,7 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _place(each: Filter) -> dict[str, Any]:
+def _runs_on(each: Filter) -> dict[str, Any]:
     """Return where a language model was told to run: another device, precision or number of threads moves scores."""
     return {
         "device": each.device or os.environ.get(DEVICE_VARIABLE),
