@@ -98,13 +98,13 @@ def test_another_backbone_is_named(
 ) -> None:
     """As when a later library embeds other weights under the backbone's name."""
     with edited(house.own_backbone() / "backbone.toml") as spec:
-        spec["model"]["sha256"] = "0" * 64
+        trained_on, spec["model"]["sha256"] = spec["model"]["sha256"][:12], "0" * 64
     house.use(monkeypatch)
     (verdict,) = judged(distillery, other_wheel)
     assert "has 000000000000" in verdict["problem"]
     site.install(sports_wheel)
     (verdict,) = judged(distillery, "sports")
-    assert "it was trained on the backbone me5_small/v1 with digest 552476a66ade" in verdict["problem"]
+    assert f"it was trained on the backbone me5_small/v1 with digest {trained_on}" in verdict["problem"]
     assert verdict["remedy"] == "pip install --upgrade distilled-filter-sports distilled-filters"
 
 
