@@ -62,12 +62,15 @@ def filter_table(folders: Sequence[Path]) -> str:
     for folder in folders:
         spec, metrics = read_filter_spec(folder / "filter.toml"), _metrics(folder)
         student, ridge = metrics["methods"]["student"], metrics["methods"]["tfidf_ridge"]
-        real = metrics["groups"]["origin"]["real"]
-        found = "-" if not real["medium_and_above"] else f"{real['medium_average_precision']:.2f}"
-        precision = f"{student['medium_average_precision']:.2f} ({ridge['medium_average_precision']:.2f})"
+        real = metrics["groups"]["origin"].get("real", {})
+        found, *precisions = (
+            "-" if (value := each.get("medium_average_precision")) is None else f"{value:.2f}"
+            for each in (real, student, ridge)
+        )
+        precision = "{} ({})".format(*precisions)
         lines.append(
             f"| `{spec.name}` | {spec.version} | {spec.lens} | {precision} "
-            f"| {found} ({real['medium_and_above']:.0f}) "
+            f"| {found} ({real.get('medium_and_above', 0):.0f}) "
             f"| {student['tier_agreement']:.3f} | {student['average_mae']:.2f} |"
         )
     return "\n".join(lines) + "\n"
@@ -132,7 +135,7 @@ def _summary(spec: FilterSpec, backbone: BackboneSpec | DecoderSpec) -> str:
             f"| languages | {', '.join(spec.languages)} |",
             f"| licence | {spec.licence}; backbone {backbone.licence} |",
             f"| backbone | `{weights.backbone}`: {_made_of(backbone)} |",
-            f"| oracle | a frontier language model under `prompt.md` (SHA-256 `{spec.prompt_sha256[:12]}`) |",
+            f"| oracle | a language model under `prompt.md` (SHA-256 `{spec.prompt_sha256[:12]}`) |",
             f"| engine | distilled-filters{spec.engine} |",
         ]
     )

@@ -32,11 +32,18 @@ def read_golden(folder: Path) -> list[dict[str, Any]]:
     """Read a filter folder's `golden.jsonl`: articles with what is `expected` of them.
 
     Raises:
-        SpecError: naming the line that is not such an article.
+        SpecError: when there are none, or naming the line that is not such an article.
     """
     path = folder / "golden.jsonl"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(
+            f"{path}: there is no such file; write golden articles there, one a language, as JSON lines with "
+            "id, language, title and content, then run `distillery golden`"
+        ) from None
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             row = json.loads(line)
             rows.append({"id": row["id"], "language": row["language"], "title": row["title"], "content": row["content"],

@@ -401,6 +401,8 @@ def _problem(item: dict[str, object]) -> str:
         message = "unknown key; remove it or mend its spelling"
     elif item["type"] == "missing":
         message = "required key is missing"
+        if key == "checkpoints":
+            message += "; the filter is not trained yet: `distillery export` writes it"
     elif item["type"] != "value_error" and isinstance(item["input"], str | int | float):
         message = f"{message}, not {item['input']!r}"
     return f"{key}: {message}"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from distilled_filters.preprocess import Window
-from tests.training.encoders import loud_encoder, random_windows
+from tests.training.encoders import loud_encoder, random_windows, write_base
 
 ROOT = Path(__file__).parents[2]
 LENSES = ("movement_growth", "uplifting")
@@ -41,7 +41,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
     root = tmp_path_factory.mktemp("workshop")
     place = Workshop(root / "base", root / "data", root / "filters", root / "run")
-    _make_base(place.base)
+    write_base(place.base, words_of_data())
     make_data(place.data)
     for lens in LENSES:
         shutil.copytree(ROOT / "filters" / lens, place.filters / lens)
@@ -69,24 +69,6 @@ def encoder() -> Any:
 def windows() -> list[Window]:
     """Windows of random pieces of that encoder's vocabulary."""
     return random_windows(12)
-
-
-def _make_base(folder: Path) -> None:
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertModel
-
-    words = ["<s>", "<pad>", "</s>", "<unk>", "query", ":", "[...]", ".", *words_of_data()]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
-    folder.mkdir()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(words), hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
-        max_position_embeddings=256,
-    )  # fmt: skip
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
 
 
 def words_of_data() -> list[str]:

@@ -1,7 +1,8 @@
-"""What a backbone's tests compare: an encoder's embeddings by torch, and by an exported file."""
+"""Encoders that fit in a test: a base to train from, and what a backbone's tests compare by torch and by file."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,25 @@ LOUD = 37
 """The unit that answers many times as strongly as the others, as trained encoders have one."""
 
 Embeddings = npt.NDArray[np.float32]
+
+
+def write_base(folder: Path, words: Iterable[str], *, split: Any = None, layers: int = 2) -> None:
+    """Write a random base encoder and a tokenizer that knows these words, parted by `split` (a space by default)."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel
+
+    pieces = dict.fromkeys(["<s>", "<pad>", "</s>", "<unk>", "query", ":", "[...]", ".", *words])
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(pieces)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = split or pre_tokenizers.Split(" ", "removed")
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(pieces), hidden_size=64, num_hidden_layers=layers, num_attention_heads=4, intermediate_size=128,
+        max_position_embeddings=256,
+    )  # fmt: skip
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
 
 
 def loud_encoder() -> Any:

@@ -124,9 +124,8 @@ def _show(console: Console, evaluation: Evaluation, outcomes: Sequence[Outcome])
     from distilled_filters.cli.terminal import grid, plain
     from distilled_filters.training.evaluate.figures import FIGURES, HEADLINES
 
-    console.print(
-        plain(f"{len(evaluation.reports)} filters on {evaluation.n} articles, {evaluation.split} split", "bold")
-    )
+    filters = f"{len(evaluation.reports)} filter{'s' if len(evaluation.reports) > 1 else ''}"
+    console.print(plain(f"{filters} on {evaluation.n} articles, {evaluation.split} split", "bold"))
     console.print()
     means = grid("mean of the filters", *(method.replace("_", " ") for method in evaluation.methods))
     for key in dict.fromkeys([*HEADLINES, *evaluation.means[evaluation.methods[0]]]):

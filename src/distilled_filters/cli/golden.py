@@ -36,4 +36,5 @@ def command(filters: FiltersFolder = Path("filters"), as_json: JsonFlag = False)
             table.add_row(*(plain(str(cell)) for cell in (change.article, change.field, change.expected, change.found)))
     if table.row_count:
         screen().print(table)
-    screen().print(f"recorded: {len(changes)} filters, {table.row_count} changed scores")
+    count = "1 filter" if len(changes) == 1 else f"{len(changes)} filters"
+    screen().print(f"recorded: {count}, {table.row_count} changed scores")

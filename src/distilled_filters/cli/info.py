@@ -18,7 +18,12 @@ __all__ = ["command"]
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="FILTER", help='A name, or a requirement such as "uplifting==1.*".')],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILTER", help='A name, a requirement such as "uplifting==1.*", or a folder with a filter.toml.'
+        ),
+    ],
     as_json: JsonFlag = False,
 ) -> None:
     """Show what a filter asks, weighs and reads, and how well it does.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -17,7 +19,10 @@ __all__ = ["FilterNames", "FilterOptions", "JsonFlag", "find_filter", "find_filt
 
 FilterNames: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(help='Names, or requirements such as "uplifting==1.*"; all installed ones by default.'),
+    typer.Argument(
+        help='Names, requirements such as "uplifting==1.*", or folders with a filter.toml; '
+        "all installed ones by default."
+    ),
 ]
 FilterOptions: TypeAlias = Annotated[
     list[str] | None,
@@ -25,22 +30,24 @@ FilterOptions: TypeAlias = Annotated[
         "--filter",
         "-f",
         metavar="FILTER",
-        help='A name, or a requirement such as "uplifting==1.*"; may be repeated. All installed ones by default.',
+        help='A name, a requirement such as "uplifting==1.*", or a folder with a filter.toml; may be repeated. '
+        "All installed ones by default.",
     ),
 ]
 JsonFlag: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 
 
 def find_filter(requirement: str) -> Filter:
-    """Return the installed filter that a requirement names.
+    """Return the installed filter that a requirement names, or the one in a folder.
 
     Raises:
         DistilledFiltersError: when it is unknown or broken.
     """
+    from distilled_filters.filter import Filter
     from distilled_filters.registry import load
 
     # Looking at a filter takes no threads, so a wrong setting of theirs must not matter.
-    return load(requirement, threads=1)
+    return Filter(requirement, threads=1) if _is_folder(requirement) else load(requirement, threads=1)
 
 
 def find_filters(names: list[str] | None) -> Iterator[tuple[str, Filter | DistilledFiltersError]]:
@@ -72,17 +79,24 @@ def find_filters(names: list[str] | None) -> Iterator[tuple[str, Filter | Distil
 
 
 def open_panel(filters: list[str] | None, threads: int | None = None, checkpoint: str | None = None) -> Panel:
-    """Return a panel of the filters named, or of all installed ones, on one of their checkpoints.
+    """Return a panel of the filters named, by name or folder, or of all installed ones, on one of their checkpoints.
 
     Raises:
         DistilledFiltersError: when a filter is unknown, broken or named twice, or the number of threads is none.
     """
+    from distilled_filters.filter import Filter
     from distilled_filters.panel import Panel
 
-    panel = Panel(filters, threads=threads) if filters else Panel.all(threads=threads)
+    named = [Filter(name) if _is_folder(name) else name for name in filters or ()]
+    panel = Panel(named, threads=threads) if named else Panel.all(threads=threads)
     if checkpoint is None:
         return panel
     # A filter that was named must have it; of all filters, those are meant that do.
     having = [each for each in panel.filters if checkpoint.replace("-", "_") in each.spec.checkpoints]
     chosen = panel.filters if filters or not having else having
     return Panel([each.with_checkpoint(checkpoint) for each in chosen], threads=threads)
+
+
+def _is_folder(name: str) -> bool:
+    """Say whether a filter is named by its folder, as one is that is not installed; a name has no separators."""
+    return any(separator in name for separator in ("/", os.sep)) or (Path(name) / "filter.toml").is_file()

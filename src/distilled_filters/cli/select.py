@@ -104,8 +104,8 @@ def command(
     from distilled_filters.cli.terminal import write_json
     from distilled_filters.files import write_json_lines
 
-    lenses = [_opened(name) for name in filters or ()]
-    committee = [_opened(name) for name in against or ()]
+    lenses = [find_filter(name) for name in filters or ()]
+    committee = [find_filter(name) for name in against or ()]
     backbone, preprocessor = open_shared(lenses or [_any_filter()])
     done = read_labelled(labelled) if labelled else Labelled(frozenset(), ())
     found = read_pool(pool, preprocessor, done.ids, sample, seed)
@@ -164,13 +164,6 @@ def _check_output(output: Path, pool: Sequence[str], force: bool) -> None:
         raise SettingError(f"{output} is the pool itself; name another --output")
     if output.exists() and not force:
         raise SettingError(f"{output} exists, and may be with the oracle already; name another, or replace it: --force")
-
-
-def _opened(name: str) -> Filter:
-    """Return the filter in a folder, or the installed one of that name."""
-    from distilled_filters.filter import Filter
-
-    return Filter(name) if Path(name).is_dir() else find_filter(name)
 
 
 def _any_filter() -> Filter:

@@ -23,7 +23,7 @@ from distilled_filters.files import write_json
 from distilled_filters.filter import Filter
 from distilled_filters.scorers.lexical import bag_of
 from distilled_filters.spec import FilterSpec
-from distilled_filters.training.data import Example, read_examples, select, true_dimensions
+from distilled_filters.training.data import DatasetError, Example, read_examples, select, true_dimensions
 from distilled_filters.training.first_look import Screen, fit_first_looks
 from distilled_filters.training.folder import write_checkpoint
 from distilled_filters.training.predict import averages, embed, open_filters, raw_scores, read_unlabelled
@@ -65,14 +65,23 @@ def calibrate(data: Path, filters: Path) -> dict[str, Fitted]:
     """Fit first looks and tables of every filter, write them, and return what was found, by name.
 
     `data` holds `articles.jsonl`, `labels.jsonl` and, for percentiles, `unlabelled.jsonl`.
+
+    Raises:
+        DatasetError: when there are too few articles to fit anything on; nothing is written then.
     """
     found, backbone, preprocessor = open_filters(filters)
     examples = read_examples(data, [each.spec for each in found], preprocessor)
     fitting, judging = select(examples, "calibration"), select(examples, "validation")
+    _refuse_too_few(data, fitting, judging)
     fitting_embeddings = embed(backbone, [example.window for example in fitting], "calibration")
     judging_embeddings = embed(backbone, [example.window for example in judging], "validation")
     fitting_bags, judging_bags = ([example.bag for example in part] for part in (fitting, judging))
     pool = list(read_unlabelled(data / "unlabelled.jsonl", preprocessor))
+    if not pool and not any(example.stratum == "natural" for example in judging):
+        raise DatasetError(
+            f"{data}: percentiles need articles as production draws them: unlabelled ones (give `prepare` a pool "
+            "beside the labelled), or labelled ones of the stratum natural in the validation split"
+        )
     pool_embeddings, pool_bags = embed(backbone, pool, "unlabelled"), [bag_of(window.text) for window in pool]
     screens = fit_first_looks(found, select(examples, "train"), fitting, fitting_embeddings, judging)
     for each in found:
@@ -135,6 +144,15 @@ def fit_tables(
         ),
     )
     return list(tables)
+
+
+def _refuse_too_few(data: Path, fitting: Sequence[Example], judging: Sequence[Example]) -> None:
+    scopes = {label.scope >= 0.5 for example in fitting for label in example.labels.values()}
+    if len(scopes) < 2 or not judging:
+        raise DatasetError(
+            f"{data}: its calibration split ({len(fitting)} articles, 8% of the training clusters) must hold articles "
+            f"in scope and out of it, and its validation split ({len(judging)}) at least one; label more articles"
+        )
 
 
 def _write_checkpoint(each: Filter, screen: Screen) -> None:

@@ -66,6 +66,8 @@ def open_shared(found: Sequence[Filter]) -> tuple[Backbone, Preprocessor]:
 
 def embed(backbone: Backbone, windows: Sequence[Window], label: str) -> Embeddings:
     """Return the embeddings (n, dims) of windows, with a progress bar."""
+    if not windows:
+        return np.zeros((0, backbone.spec.dims), dtype=np.float32)
     rows = ordered_map(lambda window: backbone.embed(window.ids), windows, thread_count())
     return np.stack(list(tqdm(rows, desc=label, total=len(windows), unit="article", disable=None)))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers.utils import logging
 
 from distilled_filters.errors import SettingError
 from distilled_filters.spec import LensSpec
@@ -29,6 +30,9 @@ def finished_student(folder: Path, lenses: Sequence[LensSpec]) -> Student:
     run = read_run(folder)
     if run.is_expert:
         raise SettingError(f"{folder} trained a language model, no encoder student")
+    # Its report of layers left out says nothing that the recipe does not.
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     student = Student(run.recipe["base"], lenses, run.recipe["layers"])
     _load(student, run, _weights(run, lenses))
     student.eval()

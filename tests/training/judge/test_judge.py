@@ -19,9 +19,9 @@ from distilled_filters.cli.app import app
 from distilled_filters.training.judge.cases import Case, doubtful
 from distilled_filters.training.judge.findings import Advice, Finding, weak_spots
 from distilled_filters.training.judge.question import Opinion
+from examples.walkthrough.server import Ask, ScriptedOracle
 from tests.conftest import FILTERS, Document, edited, rows
 from tests.training.oracle.conftest import LENS, NAMES, arguments, write
-from tests.training.oracle.server import Ask, ScriptedOracle
 
 LABEL = 5.0
 Judge = Callable[..., Result]

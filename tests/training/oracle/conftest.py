@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 
 from distilled_filters.cli.app import app
 from distilled_filters.spec import read_lens_spec
+from examples.walkthrough.server import PRICES, Ask, ScriptedOracle
 from tests.conftest import FILTERS
-from tests.training.oracle.server import PRICES, Ask, ScriptedOracle
 
 LENS = read_lens_spec(FILTERS / "uplifting" / "v1" / "filter.toml")
 NAMES = LENS.dimension_names

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("openai")
 
+from examples.walkthrough.server import Ask, Fault, ScriptedOracle
 from tests.training.oracle.conftest import Label, articles, judge, read
-from tests.training.oracle.server import Ask, Fault, ScriptedOracle
 
 BATCH = ("--batch", "--poll", "0.1", "--json")
 

@@ -19,7 +19,7 @@ from distilled_filters.training.oracle.calls import Calls
 from distilled_filters.training.oracle.client import Oracle, Reply, each
 from distilled_filters.training.oracle.errors import AnswerError, OracleStoppedError, Problem, Stop
 from distilled_filters.training.oracle.providers import make_endpoint
-from tests.training.oracle.server import PRICES, Ask, Fault, ScriptedOracle
+from examples.walkthrough.server import PRICES, Ask, Fault, ScriptedOracle
 
 
 class Verdict(BaseModel):

@@ -14,8 +14,8 @@ import pytest
 
 pytest.importorskip("openai")
 
+from examples.walkthrough.server import Ask, Fault, ScriptedOracle
 from tests.training.oracle.conftest import arguments, articles, judge, read, write
-from tests.training.oracle.server import Ask, Fault, ScriptedOracle
 
 ARTICLES, CONCURRENCY = 500, 16
 FAULTS = [Fault.RATE_LIMIT, Fault.BROKEN, Fault.DROPPED, Fault.TRUNCATED, Fault.WRONG_SCHEMA, Fault.WORDS]

@@ -13,9 +13,9 @@ import pytest
 
 pytest.importorskip("openai")
 
+from examples.walkthrough.server import Ask, Fault, ScriptedOracle
 from tests.conftest import FILTERS
 from tests.training.oracle.conftest import LENS, NAMES, OUT_OF_SCOPE, Label, answer, articles, judge, read
-from tests.training.oracle.server import Ask, Fault, ScriptedOracle
 
 
 def test_labels_are_what_prepare_reads(label: Label, tmp_path: Path) -> None:

@@ -123,8 +123,8 @@ def test_a_changed_prompt_is_sealed_before_training_and_never_after(tmp_path: Pa
 def test_label_and_prepare_take_it_as_it_is(tmp_path: Path) -> None:
     pytest.importorskip("openai")
     pytest.importorskip("datasketch")
+    from examples.walkthrough.server import Ask, ScriptedOracle
     from tests.training.oracle.conftest import articles, write
-    from tests.training.oracle.server import Ask, ScriptedOracle
 
     filters = tmp_path / "filters"
     new(filters, "revival", *LENS, *DIMENSIONS)

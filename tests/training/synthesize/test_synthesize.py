@@ -19,9 +19,9 @@ pytest.importorskip("datasketch")
 from distilled_filters.cli.app import app
 from distilled_filters.decision import verdict
 from distilled_filters.training.synthesize.gaps import LOOK_ALIKE, cells_of, count_cells, wishes
+from examples.walkthrough.server import Ask, ScriptedOracle
 from tests.conftest import Document, rows
 from tests.training.oracle.conftest import LENS, NAMES, answer, arguments, write
-from tests.training.oracle.server import Ask, ScriptedOracle
 
 Synthesize = Callable[..., Result]
 

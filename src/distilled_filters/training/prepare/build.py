@@ -281,14 +281,24 @@ def _output_row(row: ArticleRow, cluster: str, split: str | None) -> dict[str, A
     }  # fmt: skip
 
 
+def _oracles(dataset: Dataset) -> dict[str, dict[str, str]]:
+    """Return, by id, who judged the articles all of whose readings, their exact copies' included, name an oracle."""
+    keeper_of = {copy: keeper for keeper, copies in dataset.copies["exact"].items() for copy in copies}
+    found = defaultdict(set)
+    for row in dataset.label_rows:
+        found[keeper_of.get(row.id, row.id)].add(row.oracle or "")
+    return {id_: {"oracle": ", ".join(sorted(oracles))} for id_, oracles in found.items() if all(oracles)}
+
+
 def _write(dataset: Dataset, inputs: Sequence[Path], output: Path, settings: Settings, command: str) -> dict[str, Any]:
     """Write the rows, then the card that names their digests: a folder without a card is not finished."""
     output.mkdir(parents=True, exist_ok=True)
     for name in ("data.json", "DATA.md"):
         (output / name).unlink(missing_ok=True)
+    named = _oracles(dataset)
     files: dict[str, Sequence[Mapping[str, Any]]] = {
         "articles.jsonl": dataset.labelled,
-        "labels.jsonl": [{"id": id_, "runs": runs} for id_, runs in dataset.runs.items()],
+        "labels.jsonl": [{"id": id_, **named.get(id_, {}), "runs": runs} for id_, runs in dataset.runs.items()],
         "unlabelled.jsonl": dataset.unlabelled,
         "rejected.jsonl": [rejection.as_row() for rejection in dataset.rejected],
         **({"left_out.jsonl": dataset.left_out} if dataset.mix else {}),

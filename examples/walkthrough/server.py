@@ -93,6 +93,7 @@ class ScriptedOracle:
         seconds: float = 0.0,
         slow: float = 5.0,
         retry_after: str = "0",
+        port: int = 0,
     ) -> None:
         self.answer, self.fault, self.seconds, self.slow, self.retry_after = answer, fault, seconds, slow, retry_after
         self.account = Account()
@@ -130,7 +131,7 @@ class ScriptedOracle:
             def handle_error(self, *_: object) -> None:
                 """A client that was killed is no news here."""
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
     def __enter__(self) -> Self:
