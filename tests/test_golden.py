@@ -48,6 +48,12 @@ def test_ac21_recorded_scores_hold(recorded: Filter) -> None:
     assert set(good["expected"]) == {"status", "tier", "weighted_average", "dimensions"}
 
 
+def test_a_filter_without_golden_articles_is_told_to_write_some(recorded: Filter) -> None:
+    (recorded.folder / "golden.jsonl").unlink()
+    with pytest.raises(SpecError, match="id, language, title and content"):
+        check_golden(recorded)
+
+
 def test_ac21_a_golden_article_may_be_one_that_must_be_refused(recorded: Filter) -> None:
     write(recorded.folder, [GOOD, BAD])
     record_golden(recorded)

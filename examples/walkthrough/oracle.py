@@ -7,6 +7,7 @@ worth. Of any other article it says that it is out of scope. It answers `distill
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import random
 import re
@@ -85,6 +86,7 @@ def _mark(article: str, dimension: str) -> dict[str, Any]:
     return {"score": 0.0, "evidence": ""}
 
 
+@functools.cache
 def _pattern(sentence: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{\w+\\\}", r"[^.]+?", re.escape(sentence)))
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from distilled_filters.filter import Filter
+from distilled_filters.golden import record_golden
 from tests.cli.conftest import Run
-from tests.conftest import edited
+from tests.conftest import House, edited
 
 
 def _damage_spec(filters: Path, name: str) -> None:
@@ -50,6 +52,25 @@ def test_info_shows_what_a_filter_asks_and_weighs(distillery: Run, own_filters: 
     document = json.loads(distillery("info", "uplifting==1.*", "--json").stdout)
     assert document["spec"]["tiers"][0]["name"] == "high"
     assert document["metrics"] == metrics
+
+
+def test_a_filter_that_is_not_installed_is_named_by_its_folder(distillery: Run, house: House, articles: Path) -> None:
+    folder = house.add("belonging")
+    record_golden(Filter(folder, threads=1))
+    assert json.loads(distillery("info", str(folder), "--json").stdout)["spec"]["name"] == "belonging"
+    assert distillery("verify", str(folder)).exit_code == 0
+    scored = distillery("score", str(articles), "--json", "-f", str(folder), "-f", "uplifting")
+    assert list(json.loads(scored.stdout.splitlines()[0])["scores"]) == ["belonging", "uplifting"]
+    lost = distillery("info", str(folder.parent / "v9"))
+    assert lost.exit_code == 2
+    assert f"{folder.parent / 'v9' / 'filter.toml'}: no such file" in lost.stderr
+
+
+def test_a_filter_without_checkpoints_says_what_comes_next(distillery: Run, own_filters: Path) -> None:
+    folder = own_filters / "uplifting" / "v1"
+    with edited(folder / "filter.toml") as spec:
+        del spec["checkpoints"]
+    assert "distillery export" in distillery("info", str(folder)).stderr
 
 
 def test_verify_passes_whole_filters(distillery: Run, own_filters: Path) -> None:

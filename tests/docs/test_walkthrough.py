@@ -67,7 +67,7 @@ def test_the_walkthrough_ends_in_a_filter_that_scores(tmp_path: Path) -> None:
     from tokenizers import pre_tokenizers
 
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    write_base(tmp_path / "base", words(), split=pre_tokenizers.Whitespace(), layers=6)
+    write_base(tmp_path / "base", words(), split=pre_tokenizers.Whitespace(), layers=6, spread=0.1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

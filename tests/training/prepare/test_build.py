@@ -333,3 +333,14 @@ def test_the_output_may_not_hold_an_input(make: Make) -> None:
 def test_half_a_surrogate_pair_is_written_as_it_came(make: Make, tmp_path: Path) -> None:
     make(['{"id": "a", "title": "x\\ud83d", "content": ' + json.dumps(text(4)) + "}"], [label("a")])
     assert read(tmp_path / "data" / "articles.jsonl")[0]["title"] == "x\ud83d"
+
+
+def test_labels_keep_their_oracle_where_every_reading_names_one(make: Make, tmp_path: Path) -> None:
+    articles, labels = many(3)
+    copied = text(7)
+    articles += [article("one", content=copied), article("copy", content=copied)]
+    named = [{**label(id_, LOW), "oracle": oracle} for id_, oracle in (("one", "a"), ("copy", "b"), ("row-0", "a"))]
+    make(articles, [*labels[1:], *named])
+    assert {row["id"]: row.get("oracle") for row in read(tmp_path / "data" / "labels.jsonl")} == {
+        "one": "a, b", "row-0": "a", "row-1": None, "row-2": None,
+    }  # fmt: skip

@@ -100,6 +100,13 @@ def test_a_row_that_stands_twice_is_read_once(rejected: Prepared, tmp_path: Path
     assert [row["id"] for row in read(tmp_path / "data" / "articles.jsonl")].count("x") == 1
 
 
+def test_a_row_that_was_selected_stands_for_its_twin_in_the_pool(rejected: Prepared, tmp_path: Path) -> None:
+    chosen = article("x") | {"stratum": "selected", "selected_by": "near-boundary"}
+    assert rejected([article("x"), chosen], [label("x")]) == []
+    (kept,) = [row for row in read(tmp_path / "data" / "articles.jsonl") if row["id"] == "x"]
+    assert kept["stratum"] == "selected"
+
+
 def test_an_article_whose_label_is_bad_is_unlabelled(rejected: Prepared, tmp_path: Path) -> None:
     rejected([article("x")], [label("x", {LENS: [99] * 6})])
     assert [row["id"] for row in read(tmp_path / "data" / "unlabelled.jsonl")] == ["x"]

@@ -248,12 +248,17 @@ def _accepted(article: Article, preprocessors: Sequence[Preprocessor]) -> TokenU
 
 
 def _without_conflicts(rows: Sequence[ArticleRow], reader: _Reader) -> list[ArticleRow]:
-    """Keep the first of rows that say the same; reject all rows of an id that says two things."""
+    """Keep the first of rows that say the same; reject all rows of an id that says two things.
+
+    `select` copies rows out of a pool and marks them; given together with that pool, the marked row is meant.
+    """
     by_id: dict[str, list[ArticleRow]] = {}
     for row in rows:
         by_id.setdefault(row.id, []).append(row)
     kept = []
     for id_, group in by_id.items():
+        if len({row.article for row in group}) == 1:
+            group = [row for row in group if row.fields.get("selected_by")] or group
         contents = {(row.article, row.language, row.stratum, row.cluster, row.split) for row in group}
         if len(contents) == 1:
             kept.append(group[0])
