@@ -33,12 +33,16 @@ def agreed(
 
     Raises:
         SettingError: when it costs money and nobody can be asked.
+        KeyboardInterrupt: with what becomes of the work.
     """
     estimate = work.estimate()
     _announce(estimate, oracles, budget)
     _agree(estimate, budget, yes=yes)
-    with _Bar(work.questions, budget) as bar:
-        yield bar.step
+    try:
+        with _Bar(work.questions, budget) as bar:
+            yield bar.step
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("what was paid for is kept, and the same command goes on") from None
 
 
 def _announce(estimate: Estimate, oracles: Sequence[Endpoint], budget: float | None) -> None:

@@ -142,11 +142,10 @@ def command(
         max_articles=max_articles, budget_usd=budget, adjudicator=endpoint(adjudicate) if adjudicate else None,
         apart=apart, strict_quotes=quotes is Quotes.STRICT, retry_failed=retry_failed, batch=batch, poll=poll,
     )  # fmt: skip
+    if adjudicate and oracles:
+        _say(notes(), "adjudication of what these models will disagree on comes on top of the estimate")
     with opened(job) as labelling, agreed(labelling, oracles, budget, yes=yes) as progress:
-        try:
-            report = asyncio.run(labelling.run(progress, partial(_say, notes())))
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("what was paid for is kept, and the same command goes on") from None
+        report = asyncio.run(labelling.run(progress, partial(_say, notes())))
     if as_json:
         write_json(report)
     else:

@@ -138,3 +138,11 @@ def test_a_pool_of_nothing_says_why(select: Select, tmp_path: Path, pool: Path) 
     done = select("-f", "uplifting", "--labelled", str(pool))
     assert done.exit_code == 2
     assert "13 labelled" in done.stderr
+
+
+def test_a_seed_that_is_no_article_is_named(select: Select, tmp_path: Path) -> None:
+    (tmp_path / "seeds.jsonl").write_text("not json\n", encoding="utf-8")
+    done = select("--seeds", str(tmp_path / "seeds.jsonl"))
+    assert done.exit_code == 2
+    assert "seed 1 cannot be read: " in done.stderr
+    assert "RecordError" not in done.stderr

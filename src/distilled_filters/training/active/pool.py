@@ -137,6 +137,8 @@ def read_seeds(path: Path, preprocessor: Preprocessor, backbone: Backbone) -> Em
     windows = []
     for record in read_corpus(find_sources([str(path)])):
         try:
+            if isinstance(record.value, RecordError):
+                raise record.value
             windows.append(preprocessor(Article.parse(record.value)))
         except RecordError as error:
             raise SettingError(f"{path}: seed {record.row + 1} cannot be read: {error}") from error
