@@ -1,4 +1,4 @@
-"""Replay active learning on labelled data: `python benchmarks/active.py --data DATA --json OUT [--plot OUT.png]`."""
+"""Replay active learning on labelled data: `python benchmarks/active.py [--data DATA] --json OUT [--plot OUT.png]`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,20 @@ _STRATEGIES = (RANDOM, MIXED, *(name for name in STRATEGIES if name != RANDOM))
 
 def main() -> None:
     options = _options()
-    console = Console(stderr=True)
+    if options.data:
+        _replay_all(options, Console(stderr=True))
+    results = json.loads(options.json.read_text(encoding="utf-8"))
+    for split in _SPLITS:
+        shares = results["shares"][split][options.quality]
+        Console().print(_table(shares, list(results["runs"]), f"{split}, {options.quality}"))
+    if options.plot:
+        from active_plot import draw
+
+        draw(results, options.plot, quality=options.quality)
+
+
+def _replay_all(options: argparse.Namespace, console: Console) -> None:
+    """Bring the runs that the JSON lacks into it."""
     plan = Plan(budget=options.budget)
     lenses = [lens for lens in read_lenses(options.filters) if not options.lens or lens.name in options.lens]
     examples, pool, judged = _articles(options, console)
@@ -58,18 +71,10 @@ def main() -> None:
             runs = done.setdefault(lens.name, {}).setdefault(strategy, [])
             wanted = options.random_runs if strategy == RANDOM else options.runs
             with console.status(f"{lens.name}, {strategy}"):
-                runs += [
-                    _rounded(replay(features, question, strategy, seed, plan)) for seed in range(len(runs), wanted)
-                ]
+                for seed in range(len(runs), wanted):
+                    runs.append(_rounded(replay(features, question, strategy, seed, plan)))
             write_json(options.json, {"settings": settings, "runs": done, "shares": _shares(done, plan)})
             console.print(f"{lens.name}, {strategy}: {len(runs)} runs")
-    shares = _shares(done, plan)
-    for split in _SPLITS:
-        Console().print(_table(shares[split][options.quality], list(done), f"{split}, {options.quality}"))
-    if options.plot:
-        from active_plot import draw
-
-        draw(json.loads(options.json.read_text(encoding="utf-8")), options.plot, quality=options.quality)
 
 
 def _shares(done: dict[str, dict[str, list[Any]]], plan: Plan) -> dict[str, Any]:
@@ -114,7 +119,7 @@ def _rounded(run: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="a data folder, as `distillery prepare` writes it")
+    parser.add_argument("--data", type=Path, help="a data folder; without one, what the JSON holds is shown")
     parser.add_argument("--filters", type=Path, default=Path("filters"), help="the lenses, and a tokenizer")
     parser.add_argument("--json", type=Path, required=True, metavar="OUT", help="results; runs that it holds are kept")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the curves on the test split")

@@ -20,6 +20,7 @@ _STYLES = {
     "seeds": ("#a83232", "-", 1.4),
 }
 _BANDS = ("random", "mixed")
+_TOLD = ("mixed", "predicted-high")
 _TITLES = {
     "medium_average_precision": "average precision, medium and above",
     "ndcg_at_50": "NDCG@50",
@@ -46,9 +47,10 @@ def draw(results: dict[str, Any], path: Path, split: str = "test", quality: str 
                 axis.fill_between(labels, curves.min(axis=0), curves.max(axis=0), color=color, alpha=0.15, linewidth=0)
         target = np.mean([run[split][quality][-1] for run in runs["random"]])
         axis.axhline(target, color="#666666", linewidth=0.8, linestyle=":")
-        share = results["shares"][split][quality].get("mixed", {}).get(lens)
-        said = "mixed stays below" if share is None else f"mixed needs {share:.0%}"
-        axis.set_title(f"{lens}\n{said}", fontsize=10)
+        said = [
+            _said(name, results["shares"][split][quality].get(name, {}).get(lens)) for name in _TOLD if runs.get(name)
+        ]
+        axis.set_title("\n".join([lens, ", ".join(said)]), fontsize=10)
         axis.xaxis.set_major_locator(ticker.MultipleLocator(500))
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
@@ -65,3 +67,7 @@ def draw(results: dict[str, Any], path: Path, split: str = "test", quality: str 
     )
     picture.savefig(path, dpi=110)
     plt.close(picture)
+
+
+def _said(strategy: str, share: float | None) -> str:
+    return f"{strategy} never" if share is None else f"{strategy} {share:.0%}"

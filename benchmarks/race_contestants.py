@@ -115,7 +115,10 @@ def _share(texts: Sequence[Text]) -> FloatArray:
 
 
 class _Heads:
-    """Ridge regression of every lens's weighted average on embeddings, fitted on the training articles once."""
+    """Ridge regression of every lens's weighted average on embeddings, fitted on the training articles once.
+
+    Contestants that run one encoder share its heads: they differ in how they compute, not in what.
+    """
 
     def __init__(
         self, embed: Callable[[Sequence[str]], FloatArray], settings: Settings, folder: Path, name: str
@@ -165,7 +168,7 @@ def _sentence_transformers_int8(settings: Settings, folder: Path) -> Racer:
     def embed(texts: Sequence[str]) -> FloatArray:
         return np.asarray(model.encode(texts, batch_size=1), np.float64)
 
-    return _Heads(embed, settings, folder, "st_onnx")
+    return _Heads(embed, settings, folder, "encoder")
 
 
 _QUANTISED = "onnx/model_qint8_avx512_vnni.onnx"
@@ -333,8 +336,8 @@ CONTESTANTS = (
         lambda settings, folder: _Library(settings, folder, screens=False),
     ),
     Contestant("ours_processes", "all {lenses}, a process a core", _Processes),
-    Contestant("st_torch", "sentence-transformers, fp32", _sentence_transformers, _ST),
     Contestant("st_onnx", "sentence-transformers, ONNX int8", _sentence_transformers_int8, (*_ST, "optimum-onnx")),
+    Contestant("st_torch", "sentence-transformers, fp32", _sentence_transformers, _ST),
     Contestant("fastembed", "fastembed, ONNX int8", _fastembed, (*_ST, "optimum-onnx", "fastembed")),
     Contestant("setfit", "SetFit", _setfit, (*_ST, "setfit", "datasets")),
     Contestant("model2vec", "model2vec, static", _model2vec, ("torch", "transformers", "model2vec"), whole=True),

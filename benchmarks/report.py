@@ -17,7 +17,15 @@ from rich.table import Table
 
 __all__ = ["Report", "figure_text", "machine_of"]
 
-_DISTRIBUTIONS = ("distilled-filters", "onnxruntime", "torch", "transformers", "sentence-transformers")
+_DISTRIBUTIONS = (
+    "distilled-filters",
+    "onnxruntime",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "ray",
+    "pyspark",
+)
 # What makes int8 fast on x86.
 _INT8 = ("avx512_vnni", "avx_vnni", "amx_int8")
 _WIDTH = 132

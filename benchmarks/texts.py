@@ -14,7 +14,7 @@ from distilled_filters.article import Article
 from distilled_filters.filter import Filter
 from distilled_filters.registry import embedded_folder, newest_folders
 
-__all__ = ["articles", "copy_filters"]
+__all__ = ["SEED", "WORDS", "articles", "copy_filters"]
 
 SEED = 20240607
 _TITLE_WORDS = 7
@@ -28,7 +28,7 @@ doubled wetland biodiversity electricity vaccination scholarship cooperative app
 neighbourhood photovoltaic transparency reforestation groundwater municipality evaluation percent year years
 million people local public national clean safe shared independent careful steady documented
 """
-_WORDS = _VOCABULARY.split()
+WORDS = _VOCABULARY.split()
 
 
 def copy_filters(target: Path) -> tuple[Filter, Settings]:
@@ -62,7 +62,7 @@ def articles(full: Filter, count: int) -> dict[int, list[Text]]:
     """Return `count` articles for each of `TOKENS`, checked against what a full window really reads."""
     cut, rng = preprocessor(full), random.Random(SEED)
     costs = _costs(full)
-    probe = cut(Article(content=" ".join(_WORDS)))
+    probe = cut(Article(content=" ".join(WORDS)))
     extra = len(probe.ids) - probe.tokens.total
     made = {tokens: [_article(tokens, extra, costs, rng) for _ in range(count)] for tokens in TOKENS}
     for tokens, texts in made.items():
@@ -75,7 +75,7 @@ def articles(full: Filter, count: int) -> dict[int, list[Text]]:
 
 def _costs(filter_: Filter) -> dict[str, int]:
     tokenizer = opened(filter_)[1]
-    words = [*_WORDS, *(f"{word}." for word in _WORDS)]
+    words = [*WORDS, *(f"{word}." for word in WORDS)]
     return {word: len(tokenizer.encode(word, add_special_tokens=False).ids) for word in words}
 
 
@@ -85,7 +85,7 @@ def _article(tokens: int, extra: int, costs: dict[str, int], rng: random.Random)
     while left:
         body = len(words) - _TITLE_WORDS
         stop = "." if left > 1 and body > 0 and body % _SENTENCE_WORDS == 0 else ""
-        word = rng.choice([word for word in _WORDS if costs[word + stop] <= left]) + stop
+        word = rng.choice([word for word in WORDS if costs[word + stop] <= left]) + stop
         words.append(word)
         left -= costs[word]
     return Text(title=" ".join(words[:_TITLE_WORDS]), content=" ".join(words[_TITLE_WORDS:]), tokens=tokens)

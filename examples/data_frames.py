@@ -1,4 +1,4 @@
-"""Score a pandas or polars data frame: one column a filter, rows stay where they are."""
+"""Score a pandas data frame: columns of scores behind its own, rows stay where they are."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from distilled_filters import Panel
+import distilled_filters.integrations.pandas  # noqa: F401  gives frames `.distilled`
 
 frame = pd.read_json(Path(__file__).with_name("articles.jsonl"), lines=True)
-scores = Panel.all().score_batch(frame[["title", "content"]].to_dict("records"))
-for name in scores[0]:
-    frame[name] = [row[name].weighted_average for row in scores]
-print(frame.drop(columns=["content", "language"]).round(1).to_string(max_colwidth=30))
+scored = frame.distilled.score()
+averages = scored.filter(like="_weighted_average").rename(columns=lambda name: name.removesuffix("_weighted_average"))
+print(averages.round(1).assign(title=frame["title"].str[:40]).set_index("title").to_string())
 
-# With polars only the ends differ:
-#     rows = polars.read_ndjson("articles.jsonl").to_dicts()
-#     frame.with_columns(polars.Series(name, [row[name].weighted_average for row in scores]))
+# With polars it is the same, after `import distilled_filters.integrations.polars`.

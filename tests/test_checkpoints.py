@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +17,7 @@ from distilled_filters.filter import Filter
 from distilled_filters.scorers import head as head_module
 from distilled_filters.scorers import onnx
 from distilled_filters.spec import FileRef, HubSource, read_filter_spec
-from tests.conftest import FILTERS, SHIPPED, SNIPPET, House, edited, file_ref, flip_byte, run_python
+from tests.conftest import FILTERS, SHIPPED, SNIPPET, House, edited, flip_byte
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 SECRET = b"twelve bytes"
@@ -42,8 +38,8 @@ def no_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse("InferenceSession"))
     monkeypatch.setattr(onnx, "Tokenizer", type("Tokenizer", (), {"from_file": staticmethod(refuse("Tokenizer"))}))
     monkeypatch.setattr(head_module, "load_file", refuse("load_file"))
-    monkeypatch.setattr("distilled_filters.filter.read_calibration", refuse("read_calibration"))
-    monkeypatch.setattr("distilled_filters.filter.read_percentiles", refuse("read_percentiles"))
+    monkeypatch.setattr("distilled_filters.scorers.base.read_calibration", refuse("read_calibration"))
+    monkeypatch.setattr("distilled_filters.scorers.base.read_percentiles", refuse("read_percentiles"))
 
 
 def test_the_digest_is_the_file_s_sha256(tmp_path: Path) -> None:
@@ -135,210 +131,6 @@ def test_ac17_checkpoints_are_onnx_safetensors_and_json(name: str) -> None:
     assert strangers == []
 
 
-@dataclass
-class Hub:
-    """A server that speaks the Hub's `resolve` protocol, and what was asked of it."""
-
-    url: str = ""
-    files: dict[str, bytes] = field(default_factory=dict, repr=False)
-    asked: list[str] = field(default_factory=list)
-
-    def offer(self, repo: str, *paths: Path) -> None:
-        """Offer files of a repository at the one revision."""
-        self.files |= {f"/{repo}/resolve/{REVISION}/{path.name}": path.read_bytes() for path in paths}
-
-    def tamper(self, name: str) -> None:
-        """Flip a byte of one file."""
-        (path,) = (path for path in self.files if path.endswith(f"/{name}"))
-        content = bytearray(self.files[path])
-        content[len(content) // 2] ^= 1
-        self.files[path] = bytes(content)
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    state = Hub()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def answer(self, *, body: bool) -> None:
-            state.asked.append(f"{self.command} {self.path}")
-            content = state.files.get(self.path)
-            self.send_response(404 if content is None else 200)
-            if content is None:
-                self.send_header("X-Error-Code", "EntryNotFound")
-            else:
-                self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-                self.send_header("X-Repo-Commit", REVISION)
-                self.send_header("Accept-Ranges", "bytes")
-            self.send_header("Content-Length", str(len(content or b"")))
-            self.end_headers()
-            if body and content:
-                self.wfile.write(content)
-
-        def do_HEAD(self) -> None:
-            self.answer(body=False)
-
-        def do_GET(self) -> None:
-            self.answer(body=True)
-
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-# Does as asked with a filter folder and prints, as JSON, how it ended and after how many seconds.
-USE = f"""
-import json, sys, time
-from distilled_filters.filter import Filter
-filter = Filter(sys.argv[1])
-if "cold" in sys.argv:
-    import huggingface_hub  # its import is not what is timed
-start, answer = time.perf_counter(), {{"class": None, "message": None, "files": None, "status": None}}
-try:
-    if "prefetch" in sys.argv:
-        answer["files"] = [str(path) for path in filter.prefetch()]
-    else:
-        answer["status"] = filter.score({SNIPPET!r}).status
-except Exception as error:
-    answer |= {{"class": type(error).__name__, "message": str(error)}}
-print(json.dumps(answer | {{"seconds": time.perf_counter() - start}}))
-"""
-
-
-@dataclass
-class Consumer:
-    """One filter whose weights lie on the Hub, one cache, and fresh processes that use both."""
-
-    folder: Path
-    backbone: Path
-    home: Path
-    hub: Hub
-
-    def use(self, what: str, **environment: str) -> dict[str, Any]:
-        """Score or prefetch in a fresh process."""
-        settings = {"HF_HOME": str(self.home), "HF_ENDPOINT": self.hub.url, "HF_HUB_DISABLE_TELEMETRY": "1"}
-        answer: dict[str, Any] = json.loads(run_python(USE, self.folder, what, environment={**settings, **environment}))
-        return answer
-
-    def cached(self) -> set[str]:
-        """The names of the files in the cache."""
-        return {path.name for path in self.home.rglob("snapshots/*/*")}
-
-
-@pytest.fixture
-def consumer(house: House, hub: Hub, tmp_path: Path) -> Consumer:
-    """A filter with the head on the Hub; the backbone is embedded until `share_backbone` moves it."""
-    folder = house.add()
-    parts = [folder / name for name in ("head.safetensors", "calibration.json", "percentiles.json")]
-    hub.offer("example/uplifting", *parts)
-    for part in parts:
-        part.unlink()
-    with edited(folder / "filter.toml") as spec:
-        spec["checkpoints"]["me5_small"]["hub"] = {"repo": "example/uplifting", "revision": REVISION}
-    return Consumer(folder, house.own_backbone(), tmp_path / "home", hub)
-
-
-def share_backbone(consumer: Consumer) -> None:
-    """Move the backbone to the Hub too."""
-    parts = [consumer.backbone / name for name in ("model.onnx", "tokenizer.json")]
-    consumer.hub.offer("example/me5-small", *parts)
-    for part in parts:
-        part.unlink()
-    with edited(consumer.backbone / "backbone.toml") as spec:
-        spec["hub"] = {"repo": "example/me5-small", "revision": REVISION}
-
-
-def test_ac02_ac03_prefetch_brings_all_that_a_later_load_needs(consumer: Consumer) -> None:
-    share_backbone(consumer)
-    brought = consumer.use("prefetch")
-    assert brought["class"] is None, brought
-    names = {"head.safetensors", "calibration.json", "percentiles.json", "model.onnx", "tokenizer.json"}
-    assert {Path(path).name for path in brought["files"]} == names == consumer.cached()
-    assert all(f"/resolve/{REVISION}/" in line for line in consumer.hub.asked)
-    consumer.hub.asked.clear()
-    assert consumer.use("score")["status"] == "ok"
-    assert consumer.hub.asked == [], "a load with a warm cache asked the Hub"
-    offline = consumer.use("score", HF_HUB_OFFLINE="1", HF_ENDPOINT="http://127.0.0.1:9")
-    assert offline["status"] == "ok", offline
-
-
-def test_ac02_ac03_a_cold_cache_fails_fast_and_says_what_to_do(consumer: Consumer) -> None:
-    for environment in ({}, {"HF_HUB_OFFLINE": "1"}):
-        cold = consumer.use("cold", **environment)
-        assert cold["class"] == "MissingFileError"
-        assert cold["seconds"] < 1
-        for part in ("uplifting==1.0.0", "head.safetensors", "`distillery prefetch uplifting==1.0.0`"):
-            assert part in cold["message"]
-    assert consumer.hub.asked == [], "score() started a download"
-
-
-def test_ac02_a_cold_backbone_names_the_filter_that_needs_it(consumer: Consumer, house: House) -> None:
-    """The usual case: a small embedded head over a large backbone on the Hub."""
-    share_backbone(consumer)
-    shutil.rmtree(consumer.folder)
-    house.add()
-    cold = consumer.use("cold")
-    assert cold["class"] == "MissingFileError"
-    for part in ("model.onnx", "`distillery prefetch uplifting==1.0.0`"):
-        assert part in cold["message"]
-    assert consumer.hub.asked == []
-
-
-@pytest.mark.parametrize("damage", ["flip", "cut"])
-def test_ac04_tampered_bytes_from_the_hub_are_refused_and_not_kept(consumer: Consumer, damage: str) -> None:
-    good = dict(consumer.hub.files)
-    if damage == "flip":
-        consumer.hub.tamper("calibration.json")
-    else:
-        (path,) = (path for path in good if path.endswith("/calibration.json"))
-        consumer.hub.files[path] = good[path][:-1]
-    refused = consumer.use("prefetch")
-    assert refused["class"] == "ChecksumError"
-    assert "calibration.json" in refused["message"]
-    assert "calibration.json" not in consumer.cached()
-    if damage == "cut":
-        return
-    assert consumer.use("score")["class"] == "MissingFileError"
-    consumer.hub.files = good
-    assert consumer.use("prefetch")["class"] is None
-    assert consumer.use("score")["status"] == "ok"
-
-
-def test_ac04_a_cache_damaged_later_is_refused_at_load(consumer: Consumer) -> None:
-    assert consumer.use("prefetch")["class"] is None
-    (head,) = consumer.home.rglob("snapshots/*/head.safetensors")
-    flip_byte(head.resolve())
-    refused = consumer.use("score")
-    assert refused["class"] == "ChecksumError"
-    assert "head.safetensors" in refused["message"]
-
-
-# The Hub's client tries an unreachable server again for half a minute.
-@pytest.mark.parametrize("trouble", ["lacking", "offline", pytest.param("unreachable", marks=pytest.mark.stress)])
-def test_ac03_a_prefetch_that_fails_says_what_of_whom(consumer: Consumer, trouble: str) -> None:
-    environment = {}
-    if trouble == "lacking":
-        consumer.hub.files.clear()
-    elif trouble == "unreachable":
-        environment = {"HF_ENDPOINT": "http://127.0.0.1:9"}
-    else:
-        environment = {"HF_HUB_OFFLINE": "1"}
-    failed = consumer.use("prefetch", **environment)
-    assert failed["class"] == "CheckpointError", failed
-    for part in ("uplifting==1.0.0", "head.safetensors", "example/uplifting"):
-        assert part in failed["message"]
-
-
 def test_ac03_an_embedded_filter_needs_no_prefetch(house: House) -> None:
     assert Filter(house.add()).prefetch() == []
 
@@ -364,19 +156,44 @@ def test_ac03_no_download_function_is_reached_by_a_score(
     parts = [folder / name for name in ("head.safetensors", "calibration.json", "percentiles.json")]
     with edited(folder / "filter.toml") as spec:
         spec["checkpoints"]["me5_small"]["hub"] = {"repo": "example/uplifting", "revision": REVISION}
+    snapshot = cache / "models--example--uplifting" / "snapshots" / REVISION
+    snapshot.mkdir(parents=True)
+    for part in parts[1:]:
+        shutil.move(part, snapshot)
+    head = parts[0].rename(tmp_path / parts[0].name)
     with pytest.raises(MissingFileError, match="prefetch"):
         Filter(folder).score(SNIPPET)
-    repository = cache / "models--example--uplifting"
-    snapshot = repository / "snapshots" / REVISION
-    snapshot.mkdir(parents=True)
-    for part in parts:
-        shutil.move(part, snapshot)
+    shutil.move(head, snapshot)
     assert Filter(folder).score(SNIPPET).status == "ok"
 
 
-def test_a_hub_source_is_a_repository_at_a_commit(tmp_path: Path) -> None:
-    (tmp_path / "head.safetensors").write_bytes(SECRET)
+def test_a_file_in_the_folder_goes_before_the_cache(tmp_path: Path) -> None:
     source = HubSource(repo="example/absent", revision=REVISION)
-    with pytest.raises(MissingFileError, match="in the cache"):
+    with pytest.raises(MissingFileError, match=r"in the cache; run `distillery prefetch tiny==1\.0\.0`"):
         checkpoints.locate(reference(), tmp_path, source, "tiny==1.0.0")
-    assert FileRef.model_validate(file_ref(tmp_path / "head.safetensors")) == reference()
+    (tmp_path / "head.safetensors").write_bytes(SECRET)
+    assert checkpoints.locate(reference(), tmp_path, source, "tiny==1.0.0") == tmp_path / "head.safetensors"
+    (tmp_path / "head.safetensors").write_bytes(SECRET[::-1])
+    with pytest.raises(ChecksumError, match="SHA-256"):
+        checkpoints.locate(reference(), tmp_path, source, "tiny==1.0.0")
+
+
+@pytest.mark.parametrize("name", ["head.bin", "head.pkl", "head.pt", "head", "head.safetensors.py", "model.gguf"])
+def test_ac17_formats_that_may_run_code_are_refused_unread(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(SECRET)
+    said = f"tiny==1.0.0: {name} is neither safetensors nor ONNX nor JSON"
+    with pytest.raises(CheckpointError, match=said):
+        checkpoints.locate(reference(path=name), tmp_path, None, "tiny==1.0.0")
+    with pytest.raises(CheckpointError, match=said):
+        checkpoints.fetch(reference(path=name), HubSource(repo="a/b", revision=REVISION), "tiny==1.0.0")
+
+
+@pytest.mark.parametrize(
+    "path", ["../head.safetensors", "/etc/head.json", "a/../../head.json", "..", ".hidden.json", "a\\b.json"]
+)
+def test_ac17_a_path_that_leads_out_is_no_path_of_a_spec(house: House, path: str) -> None:
+    folder = house.add()
+    with edited(folder / "filter.toml") as spec:
+        spec["checkpoints"]["me5_small"]["head"]["path"] = path
+    with pytest.raises(SpecError, match=r"filter\.toml: .*head\.path"):
+        Filter(folder)

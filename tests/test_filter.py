@@ -42,6 +42,7 @@ from tests.conftest import (
     mixed_articles,
     poison,
     run_python,
+    student,
 )
 
 BAD = {
@@ -258,7 +259,7 @@ def test_ac10_the_first_sixteen_calls_may_come_at_once(house: House) -> None:
 
 
 def test_ac10_the_tokenizer_neither_pads_nor_truncates(uplifting: Filter) -> None:
-    tokenizer = uplifting._open().backbone.tokenizer
+    tokenizer = student(uplifting).backbone.tokenizer
     for _ in range(2):
         assert tokenizer.padding is None
         assert tokenizer.truncation is None
@@ -315,7 +316,7 @@ import os, sys, threading, time, warnings
 import numpy
 from distilled_filters import uplifting
 warnings.simplefilter("ignore", DeprecationWarning)
-backbone = uplifting.load()._student.backbone
+backbone = uplifting.scorer.backbone
 ids = numpy.arange(100, 104)
 expected = uplifting.score({SNIPPET!r}).dimensions
 
@@ -428,7 +429,7 @@ def test_a_failing_runtime_is_that_record_s_error(uplifting: Filter, monkeypatch
         def run(self, *arguments: object) -> None:
             raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(uplifting._open().backbone, "_session", Session())
+    monkeypatch.setattr(student(uplifting).backbone, "_session", Session())
     score = uplifting.score({"id": "a", "content": SNIPPET})
     assert (score.status, score.id) == (Status.ERROR, "a")
     assert "out of memory" in (score.detail or "")

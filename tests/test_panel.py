@@ -24,7 +24,18 @@ from distilled_filters.registry import load
 from distilled_filters.scorers import onnx
 from distilled_filters.scorers.onnx import Backbone
 from distilled_filters.status import Status
-from tests.conftest import FILTERS, SHIPPED, SNIPPET, Document, House, edited, flip_byte, mixed_articles, poison
+from tests.conftest import (
+    FILTERS,
+    SHIPPED,
+    SNIPPET,
+    Document,
+    House,
+    edited,
+    flip_byte,
+    mixed_articles,
+    poison,
+    student,
+)
 from tests.test_filter import same
 
 
@@ -147,8 +158,8 @@ def test_ac08_a_head_that_answers_nan_breaks_its_own_score_only(house: House) ->
 
 
 def test_ac14_all_filters_share_one_session(panel: Panel) -> None:
-    backbones = {id(each._open().backbone) for each in panel.filters}
-    backbones |= {id(load(name).load()._open().backbone) for name in SHIPPED}
+    backbones = {id(student(each).backbone) for each in panel.filters}
+    backbones |= {id(student(load(name)).backbone) for name in SHIPPED}
     assert len(backbones) == 1
 
 
@@ -165,7 +176,7 @@ def test_ac14_eight_threads_at_once_open_one_session(monkeypatch: pytest.MonkeyP
 
     def first(name: str) -> object:
         start.wait()
-        return load(name).load()._open().backbone._session
+        return student(load(name)).backbone._session
 
     with ThreadPoolExecutor(8) as pool:
         sessions = {id(each) for each in pool.map(first, SHIPPED)}

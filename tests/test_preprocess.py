@@ -14,7 +14,18 @@ from distilled_filters.errors import RecordError
 from distilled_filters.filter import Filter
 from distilled_filters.preprocess import Preprocessor, clean
 from distilled_filters.status import Status
-from tests.conftest import DATA, FILTERS, LANGUAGES, SHIPPED, SNIPPET, UNREADABLE, Document, rows, run_python
+from tests.conftest import (
+    DATA,
+    FILTERS,
+    LANGUAGES,
+    SHIPPED,
+    SNIPPET,
+    UNREADABLE,
+    Document,
+    rows,
+    run_python,
+    student,
+)
 
 WALLS, NOT_WALLS = rows(DATA / "walls.jsonl"), rows(DATA / "not_walls.jsonl")
 REFUSALS = {Status.NO_CONTENT, Status.TOO_SHORT, Status.TOO_LONG, Status.UNSUPPORTED_SCRIPT}
@@ -238,5 +249,4 @@ def test_ac24_all_shipped_filters_read_alike(preprocessor: Preprocessor) -> None
 
 
 def test_the_window_fits_the_backbone(uplifting: Filter, preprocessor: Preprocessor) -> None:
-    student = uplifting._open()
-    assert preprocessor.window_tokens <= student.backbone.spec.max_tokens
+    assert preprocessor.window_tokens <= student(uplifting).backbone.spec.max_tokens

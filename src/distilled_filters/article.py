@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from distilled_filters.errors import RecordError
 from distilled_filters.status import Status
 
-__all__ = ["Article"]
+__all__ = ["ARTICLE_KEYS", "CONTENT_KEYS", "TITLE_KEYS", "Article", "record_id"]
 
-_TITLE_KEYS = ("title", "headline")
-_CONTENT_KEYS = ("content", "text", "body")
+TITLE_KEYS = ("title", "headline")
+CONTENT_KEYS = ("content", "text", "body")
+ARTICLE_KEYS = frozenset({"id", *TITLE_KEYS, *CONTENT_KEYS})
+"""All keys of a record that are ever read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,10 @@ class Article:
             return cls(content=record)
         if not isinstance(record, Mapping):
             raise _invalid(f"an article is a mapping, a str or an Article, not {type(record).__name__}")
-        title = _first(record, _TITLE_KEYS) or ""
-        content = _first(record, _CONTENT_KEYS)
+        title = _first(record, TITLE_KEYS) or ""
+        content = _first(record, CONTENT_KEYS)
         if content is None:
-            for key in _CONTENT_KEYS:
+            for key in CONTENT_KEYS:
                 if record.get(key) is not None:
                     raise _invalid(f"'{key}' must be a str, not NaN")
             keys = ", ".join(repr(key) for key in list(record)[:6]) or "none"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distilled_filters.spec import BackboneSpec, FilterSpec, read_backbone_spec, read_filter_spec
+from distilled_filters.spec import BackboneSpec, DecoderSpec, FilterSpec, read_backbone_spec, read_filter_spec
 
 __all__ = ["card", "coverage", "figures", "filter_table", "gate_rule", "generate", "stale", "tier_rules"]
 
@@ -80,7 +80,8 @@ def card(folder: Path) -> str:
     """Return the model card of one filter folder, in Markdown."""
     spec, metrics = read_filter_spec(folder / "filter.toml"), _metrics(folder)
     weights = spec.checkpoints[spec.default_checkpoint]
-    backbone = read_backbone_spec(folder.parent.parent / "backbones" / weights.backbone / "backbone.toml")
+    shared = folder.parent.parent / "backbones" / weights.backbone
+    backbone: BackboneSpec | DecoderSpec = read_backbone_spec(shared / "backbone.toml", weights.on)
     parts = [_summary(spec, backbone), _dimensions(spec), _reading(spec), _quality(metrics), _limits(metrics)]
     return f"# {spec.name} {spec.version}\n\n{spec.lens}\n\n" + "\n\n".join(parts) + "\n"
 
@@ -125,7 +126,7 @@ def _metrics(folder: Path) -> dict[str, Any]:
     return metrics
 
 
-def _summary(spec: FilterSpec, backbone: BackboneSpec) -> str:
+def _summary(spec: FilterSpec, backbone: BackboneSpec | DecoderSpec) -> str:
     weights = spec.checkpoints[spec.default_checkpoint]
     return "\n".join(
         [
@@ -133,12 +134,17 @@ def _summary(spec: FilterSpec, backbone: BackboneSpec) -> str:
             "|---|---|",
             f"| languages | {', '.join(spec.languages)} |",
             f"| licence | {spec.licence}; backbone {backbone.licence} |",
-            f"| backbone | `{weights.backbone}`: {backbone.layers} layers, {backbone.dims} dims, "
-            f"{backbone.quantisation}, fine-tuned from {backbone.base} |",
+            f"| backbone | `{weights.backbone}`: {_made_of(backbone)} |",
             f"| oracle | a language model under `prompt.md` (SHA-256 `{spec.prompt_sha256[:12]}`) |",
             f"| engine | distilled-filters{spec.engine} |",
         ]
     )
+
+
+def _made_of(backbone: BackboneSpec | DecoderSpec) -> str:
+    if isinstance(backbone, DecoderSpec):
+        return f"{backbone.base} under a LoRA adapter"
+    return f"{backbone.layers} layers, {backbone.dims} dims, {backbone.quantisation}, fine-tuned from {backbone.base}"
 
 
 def _dimensions(spec: FilterSpec) -> str:

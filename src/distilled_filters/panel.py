@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from distilled_filters.errors import DistilledFiltersError, RecordError, SettingError
 from distilled_filters.filter import Filter, score_together
-from distilled_filters.parallel import ordered_map
+from distilled_filters.parallel import in_thread, ordered_map
 from distilled_filters.registry import filter_names, load
 from distilled_filters.result import Score
 from distilled_filters.status import Status
@@ -41,7 +42,7 @@ class Panel:
             raise SettingError(f"a panel needs at least one filter, and none twice; it was given {names}")
         self.threads = thread_count(threads)
         self.broken: dict[str, DistilledFiltersError] = {}
-        self._groups: list[list[Filter]] | None = None
+        self._whole: list[Filter] = []
 
     @classmethod
     def all(cls, *, threads: int | None = None) -> Panel:
@@ -63,7 +64,7 @@ class Panel:
         Raises:
             CheckpointError: when no filter opens.
         """
-        groups: dict[object, list[Filter]] = {}
+        whole: list[Filter] = []
         broken: dict[str, DistilledFiltersError] = {}
         for each in self.filters:
             try:
@@ -72,10 +73,10 @@ class Panel:
                 broken[each.name] = error
                 warnings.warn(f"{each.name} cannot score: {error}", BrokenFilterWarning, stacklevel=2)
             else:
-                groups.setdefault((each.weights.backbone_sha256, each.spec.preprocessing), []).append(each)
-        if not groups:
+                whole.append(each)
+        if not whole:
             raise next(iter(broken.values()))
-        self.broken, self._groups = broken, list(groups.values())
+        self.broken, self._whole = broken, whole
         return self
 
     def score(self, article: object, *, strict: bool = False) -> dict[str, Score]:
@@ -85,18 +86,24 @@ class Panel:
             RecordError: with `strict`, where the article cannot be scored.
             CheckpointError: when no filter opens; with `strict`, when any does not.
         """
-        groups = self._groups or self.load()._groups or []
+        whole = self._whole or self.load()._whole
         if strict and self.broken:
             raise next(iter(self.broken.values()))
-        scores = {
-            score.provenance.filter: score
-            for group in groups
-            for score in score_together(group, article, strict=strict)
-        }
+        scores = {score.provenance.filter: score for score in score_together(whole, article, strict=strict)}
         for each in self.filters:
             if each.name in self.broken:
                 scores[each.name] = each.refuse(RecordError(Status.ERROR, str(self.broken[each.name])), article)
         return {each.name: scores[each.name] for each in self.filters}
+
+    async def ascore(self, article: object, *, strict: bool = False) -> dict[str, Score]:
+        """Score one article on one of `threads` worker threads, while the event loop goes on.
+
+        Cancelling is safe: an article whose turn has not come is dropped.
+
+        Raises:
+            RecordError, CheckpointError: as `score` does.
+        """
+        return await in_thread(partial(self.score, strict=strict), article, threads=self.threads)
 
     def score_batch(self, articles: Iterable[object], *, strict: bool = False) -> list[dict[str, Score]]:
         """Score articles in parallel; results keep their order."""
@@ -104,7 +111,7 @@ class Panel:
 
     def score_iter(self, articles: Iterable[object], *, strict: bool = False) -> Iterator[dict[str, Score]]:
         """Score a stream lazily, in order, holding two articles a thread."""
-        if self._groups is None:
+        if not self._whole:
             self.load()
         return ordered_map(lambda article: self.score(article, strict=strict), articles, self.threads)
 

@@ -1,13 +1,15 @@
-"""An ordered, lazy map over threads with bounded look-ahead."""
+"""Articles over threads: an ordered, lazy map with bounded look-ahead, and one call beside an event loop."""
 
 from __future__ import annotations
 
+import functools
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["ordered_map"]
+__all__ = ["in_thread", "ordered_map"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -42,3 +44,24 @@ def ordered_map(function: Callable[[In], Out], items: Iterable[In], threads: int
         finally:
             for future in pending:
                 future.cancel()
+
+
+async def in_thread(function: Callable[[In], Out], item: In, *, threads: int) -> Out:
+    """Await `function(item)` on one of `threads` threads, which all callers with that number share.
+
+    The event loop goes on meanwhile. Cancelling drops a call that has not begun; one that
+    has runs to its end, and nobody hears its answer.
+    """
+    import asyncio  # heavy to import, and most callers have no event loop
+
+    return await asyncio.get_running_loop().run_in_executor(_pool(threads), function, item)
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="distilled-filters-async")
+
+
+# A forked child has none of its parent's threads, so it must start its own (AC11).
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)

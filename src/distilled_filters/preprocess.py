@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from distilled_filters.article import Article
     from distilled_filters.spec import Preprocessing
 
-__all__ = ["Preprocessor", "Window", "clean", "readable"]
+__all__ = ["Preprocessor", "SpecialTokens", "Window", "clean", "readable"]
 
 _MARKUP = re.compile(r"</?[a-zA-Z][a-zA-Z0-9-]*(\s[^<>]*)?/?>|<!--|<!DOCTYPE", re.IGNORECASE)
 _FIXES = ftfy.TextFixerConfig(uncurl_quotes=False, fix_latin_ligatures=False, unescape_html=True)
@@ -77,6 +77,18 @@ class Window:
     ids: npt.NDArray[np.int64]
     tokens: TokenUse
     text: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """The tokens around a window, and the one for what the vocabulary lacks; None where a model has none."""
+
+    start: str | None = "<s>"
+    end: str = "</s>"
+    unknown: str | None = "<unk>"
+
+
+_ENCODER = SpecialTokens()
 
 
 def clean(text: str) -> str:
@@ -133,14 +145,15 @@ class Preprocessor:
     filters that share both share the work.
     """
 
-    def __init__(self, settings: Preprocessing, tokenizer: Tokenizer) -> None:
+    def __init__(self, settings: Preprocessing, tokenizer: Tokenizer, special: SpecialTokens = _ENCODER) -> None:
         """Encode the fixed parts once; padding and truncation stay off for good (AC10)."""
         self.settings = settings
         self._tokenizer = tokenizer
-        start, end, self._unknown = (_special(tokenizer, token) for token in ("<s>", "</s>", "<unk>"))
-        self._opening = [start, *self._encode(settings.prefix)]
+        start, end, unknown = (_special(tokenizer, each) for each in (special.start, special.end, special.unknown))
+        self._unknown = unknown[0] if unknown else None
+        self._opening = [*start, *self._encode(settings.prefix)]
         self._separator = self._encode(settings.separator)
-        self._closing = [end]
+        self._closing = end
         # A window costs the same whether it holds a whole article or a head and a tail.
         self._budget = settings.head_tokens + len(self._separator) + settings.tail_tokens
 
@@ -189,11 +202,13 @@ class Preprocessor:
         return ids
 
 
-def _special(tokenizer: Tokenizer, token: str) -> int:
+def _special(tokenizer: Tokenizer, token: str | None) -> list[int]:
+    if token is None:
+        return []
     identifier = tokenizer.token_to_id(token)
     if identifier is None:
         raise CheckpointError(f"the backbone's tokenizer has no {token!r} token; windows cannot be made with it")
-    return int(identifier)
+    return [int(identifier)]
 
 
 def _joined(title: str, body: str) -> str:

@@ -3,7 +3,9 @@
 Filters come with this package, and from other distributions through the entry-point
 group `distilled_filters`: the entry's name is the filter's name, its value a package
 whose folder holds `v<major>/filter.toml`. Entry points are read by name; their modules
-are not imported until the filter is used.
+are not imported until the filter is used. Two distributions that claim one name quarrel,
+with one exception: the wheel that `distillery package` makes of a filter takes the place of
+the library's version of the same MAJOR, so that requirements can pin one filter by itself.
 """
 
 from __future__ import annotations
@@ -18,16 +20,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distilled_filters.errors import DuplicateFilterError, SpecError, UnknownFilterError
+from distilled_filters.errors import CheckpointError, DuplicateFilterError, SpecError, UnknownFilterError
 
 if TYPE_CHECKING:
     from distilled_filters.filter import Filter
     from distilled_filters.spec import FilterSpec
 
-__all__ = ["ENTRY_POINT_GROUP", "Available", "available", "filter_names", "load", "newest_folder", "newest_folders"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "LIBRARY",
+    "Available",
+    "available",
+    "did_you_mean",
+    "distribution_of",
+    "filter_names",
+    "load",
+    "newest_folder",
+    "newest_folders",
+    "wheel_name",
+]
 
 ENTRY_POINT_GROUP = "distilled_filters"
-_DISTRIBUTION = "distilled-filters"
+LIBRARY = "distilled-filters"
+"""The distribution that this package comes with."""
 _VERSION_FOLDER = re.compile(r"v[1-9][0-9]*")
 
 
@@ -71,26 +86,35 @@ def available() -> list[Available]:
     found = []
     for name, home in sorted(_homes().items()):
         try:
-            found += [_describe(name, home, folder) for folder in home.versions()]
+            found += [_describe(name, version) for version in home.versions()]
         except (DuplicateFilterError, UnknownFilterError) as error:
             found.append(Available(name, None, None, (), None, home.distribution, None, problem=str(error)))
     return found
 
 
-def load(requirement: str, *, checkpoint: str | None = None, threads: int | None = None) -> Filter:
+def load(
+    requirement: str,
+    *,
+    checkpoint: str | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+) -> Filter:
     """Return a filter by name, or by name and version range such as `"uplifting==1.*"`.
 
     The newest installed version that satisfies the range is taken, by the rules of
-    `packaging` (PEP 440). Weights are opened on first use.
+    `packaging` (PEP 440). Weights are opened on first use. The other arguments are `Filter`'s.
 
     Raises:
         UnknownFilterError: naming what is installed and the nearest names.
         SpecError: when the filter's spec breaks a rule or asks for another engine.
+        ChecksumError: when a spec is not the one its distribution was built with.
         DuplicateFilterError: when two distributions claim the name.
     """
     from packaging.requirements import InvalidRequirement, Requirement
 
     from distilled_filters.filter import Filter
+    from distilled_filters.installed import check_recorded
 
     try:
         parsed = Requirement(requirement)
@@ -100,12 +124,13 @@ def load(requirement: str, *, checkpoint: str | None = None, threads: int | None
             "`distillery list` shows what is installed"
         ) from error
     home = _home(parsed.name)
-    installed = []
-    broken: SpecError | None = None
-    for folder in home.versions():
+    others = []
+    broken: SpecError | CheckpointError | None = None
+    for version in home.versions():
+        folder = version.folder
         try:
-            spec = _spec(folder, parsed.name)
-        except SpecError as error:
+            spec = _spec(version, parsed.name)
+        except (SpecError, CheckpointError) as error:
             # Never fall back silently from a broken version that was asked for to an older one.
             if parsed.specifier.contains(f"{folder.name[1:]}.0.0"):
                 raise
@@ -113,16 +138,35 @@ def load(requirement: str, *, checkpoint: str | None = None, threads: int | None
             continue
         if parsed.specifier.contains(spec.version):
             pinned = f"{spec.name}=={spec.version}"
-            return Filter(folder, checkpoint=checkpoint, threads=threads, requirement=pinned)
-        installed.append(spec.version)
+            each = Filter(
+                folder, checkpoint=checkpoint, threads=threads, requirement=pinned, device=device, precision=precision
+            )
+            for owner in {version.distribution, LIBRARY}:
+                check_recorded(each.backbone_folder / "backbone.toml", owner)
+            return each
+        others.append(spec.version)
     if broken is not None:
         raise broken
-    if not installed:
+    if not others:
         raise UnknownFilterError(f"{parsed.name} from {home.distribution} holds no version; reinstall it")
     raise UnknownFilterError(
         f"no installed version of {parsed.name} satisfies {str(parsed.specifier)!r}; "
-        f"installed: {', '.join(installed)}. Older and newer ones come with other releases of {home.distribution}"
+        f"installed: {', '.join(others)}. Older and newer ones come with other releases of {home.distribution}"
     )
+
+
+def distribution_of(folder: Path) -> str | None:
+    """Return which distribution brought a filter version's folder, None where it is no installed one."""
+    home = _homes().get(folder.parent.name)
+    if home is None or home.quarrel is not None:
+        return None
+    return next((found.distribution for found in home.versions() if found.folder == folder), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return how a message about an unknown name goes on: with the nearest names, or a full stop."""
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), list(known), n=3)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
 
 
 def newest_folders(filters: Path) -> list[Path]:
@@ -143,6 +187,19 @@ def newest_folder(filters: Path, name: str) -> Path:
     return found[name]
 
 
+def wheel_name(name: str) -> str:
+    """Return the distribution that `distillery package` makes of a filter."""
+    return f"distilled-filter-{name.replace('_', '-')}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """One version's folder, and which distribution brought it."""
+
+    folder: Path
+    distribution: str
+
+
 @dataclass(frozen=True, slots=True)
 class _Home:
     """Where one filter's versions lie, and which distribution brought them."""
@@ -151,33 +208,44 @@ class _Home:
     folder: Path | None
     package: str | None = None
     quarrel: str | None = None
+    replaced: _Home | None = None
 
-    def versions(self) -> list[Path]:
+    def versions(self) -> list[_Version]:
+        """Return the versions, newest first; those of `replaced` only where this home has none of that MAJOR."""
         if self.quarrel is not None:
             raise DuplicateFilterError(self.quarrel)
-        folder = self.folder
-        if folder is None:
-            try:
-                found = importlib.util.find_spec(self.package or "")
-            except ImportError:
-                found = None
-            locations = list(found.submodule_search_locations or []) if found else []
-            if not locations:
-                raise UnknownFilterError(f"{self.distribution} promises the package {self.package!r} and lacks it")
-            folder = Path(locations[0])
-        return _version_folders(folder)
+        own = [_Version(folder, self.distribution) for folder in _version_folders(self._found())]
+        majors = {version.folder.name for version in own}
+        others = self.replaced.versions() if self.replaced else []
+        own += [version for version in others if version.folder.name not in majors]
+        return sorted(own, key=lambda version: _major(version.folder), reverse=True)
+
+    def _found(self) -> Path:
+        if self.folder is not None:
+            return self.folder
+        try:
+            found = importlib.util.find_spec(self.package or "")
+        except ImportError:
+            found = None
+        locations = list(found.submodule_search_locations or []) if found else []
+        if not locations:
+            raise UnknownFilterError(f"{self.distribution} promises the package {self.package!r} and lacks it")
+        return Path(locations[0])
 
 
 @functools.cache
 def _homes() -> dict[str, _Home]:
     homes = {
-        folder.name: _Home(_DISTRIBUTION, folder)
+        folder.name: _Home(LIBRARY, folder)
         for folder in embedded_folder().iterdir()
         if folder.name != "backbones" and folder.is_dir()
     }
     for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         owner = entry.dist.name if entry.dist else "an unnamed distribution"
         claimed = homes.get(entry.name)
+        if claimed is not None and claimed.distribution == LIBRARY and _is_wheel_of(entry.name, owner):
+            homes[entry.name] = _Home(owner, None, entry.value, replaced=claimed)
+            continue
         if claimed is not None and claimed.distribution != owner:
             # Told when the name is used: the others have no part in it.
             quarrel = (
@@ -192,20 +260,33 @@ def _homes() -> dict[str, _Home]:
 def _home(name: str) -> _Home:
     homes = _homes()
     if name not in homes:
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), homes, n=3)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-        raise UnknownFilterError(f"no filter named {name!r}{hint} Installed: {', '.join(sorted(homes)) or 'none'}")
+        raise UnknownFilterError(
+            f"no filter named {name!r}{did_you_mean(name, homes)} Installed: {', '.join(sorted(homes)) or 'none'}"
+        )
     return homes[name]
 
 
 def _version_folders(folder: Path) -> list[Path]:
     found: Iterable[Path] = (path for path in folder.iterdir() if _VERSION_FOLDER.fullmatch(path.name))
-    return sorted(found, key=lambda path: int(path.name[1:]), reverse=True)
+    return sorted(found, key=_major, reverse=True)
 
 
-def _spec(folder: Path, name: str) -> FilterSpec:
+def _major(folder: Path) -> int:
+    return int(folder.name[1:])
+
+
+def _is_wheel_of(name: str, distribution: str) -> bool:
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(distribution) == wheel_name(name)
+
+
+def _spec(version: _Version, name: str) -> FilterSpec:
+    from distilled_filters.installed import check_recorded
     from distilled_filters.spec import read_filter_spec
 
+    folder = version.folder
+    check_recorded(folder / "filter.toml", version.distribution)
     spec = read_filter_spec(folder / "filter.toml")
     major = spec.version.split(".")[0]
     if (spec.name, f"v{major}") != (name, folder.name):
@@ -213,16 +294,20 @@ def _spec(folder: Path, name: str) -> FilterSpec:
     return spec
 
 
-def _describe(name: str, home: _Home, folder: Path) -> Available:
+def _describe(name: str, version: _Version) -> Available:
+    folder, distribution = version.folder, version.distribution
     try:
-        spec = _spec(folder, name)
-    except SpecError as error:
-        return Available(name, None, None, (), None, home.distribution, folder, problem=str(error))
+        spec = _spec(version, name)
+    except (SpecError, CheckpointError) as error:
+        return Available(name, None, None, (), None, distribution, folder, problem=str(error))
     return Available(
-        name, spec.version, spec.lens, spec.languages, spec.licence, home.distribution, folder, spec.engine_problem()
+        name, spec.version, spec.lens, spec.languages, spec.licence, distribution, folder, spec.engine_problem()
     )
 
 
 def _forget() -> None:
     """Look for installed filters afresh; for tests and long-lived tools that install some."""
+    from distilled_filters.installed import forget
+
     _homes.cache_clear()
+    forget()

@@ -6,13 +6,14 @@ becomes a filter.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import math
 import re
 import tomllib
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar, overload
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -24,12 +25,16 @@ __all__ = [
     "NAME_PATTERN",
     "BackboneSpec",
     "Checkpoint",
+    "DecoderSpec",
     "Dimension",
     "FileRef",
     "FilterSpec",
     "Gate",
     "HubSource",
     "LensSpec",
+    "LinearCheckpoint",
+    "LoraCheckpoint",
+    "ModelWindow",
     "OracleReading",
     "Preprocessing",
     "Tier",
@@ -55,7 +60,7 @@ S = TypeVar("S", bound=_Spec)
 class FileRef(_Spec):
     """A file of a checkpoint: where it is, and which bytes it must have."""
 
-    path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]
+    path: Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]*/)?[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]
     sha256: Sha256
     size: Annotated[int, Field(gt=0, description="bytes")]
 
@@ -109,22 +114,132 @@ class OracleReading(_Spec):
     tail_words: Annotated[int, Field(gt=0)] = 100
 
 
-class Checkpoint(_Spec):
-    """Trained weights of one filter on one backbone."""
+class _SharedModel(_Spec):
+    """What many filters' checkpoints are built on: a folder of its own beside the filters."""
 
-    kind: Literal["zero_inflated_linear"]
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    base: Annotated[str, Field(description="the model it was made from")]
+    licence: str
+    max_tokens: Annotated[int, Field(gt=0)]
+    tokenizer: FileRef
+    hub: HubSource | None = None
+
+    @property
+    def files(self) -> tuple[FileRef, ...]:
+        """Every file a load needs."""
+        raise NotImplementedError
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 by which checkpoints name these weights."""
+        raise NotImplementedError
+
+
+class BackboneSpec(_SharedModel):
+    """An encoder that many filters share."""
+
+    layers: Annotated[int, Field(gt=0)]
+    dims: Annotated[int, Field(gt=0, description="length of an embedding")]
+    pooling: Literal["mean"]
+    quantisation: Literal["int8", "fp16", "fp32"]
+    model: FileRef
+
+    @property
+    def files(self) -> tuple[FileRef, ...]:
+        """Every file a load needs."""
+        return (self.model, self.tokenizer)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the model's file."""
+        return self.model.sha256
+
+
+class DecoderSpec(_SharedModel):
+    """A language model that the adapters of many filters share; it is read from its last token's place."""
+
+    kind: Literal["decoder"]
+    config: FileRef
+    weights: Annotated[tuple[FileRef, ...], Field(min_length=1, description="safetensors, all shards")]
+    start: Annotated[str | None, Field(description="the token before every window; none where the model knows none")]
+    end: Annotated[str, Field(description="the token after every window, where the answer is read")]
+    pad: str
+
+    @property
+    def files(self) -> tuple[FileRef, ...]:
+        """Every file a load needs."""
+        return (self.config, self.tokenizer, *self.weights)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the weights' file; of several, that of their digests one after another."""
+        if len(self.weights) == 1:
+            return self.weights[0].sha256
+        return hashlib.sha256("".join(ref.sha256 for ref in self.weights).encode()).hexdigest()
+
+
+class _Weights(_Spec):
+    """What was learnt on a shared model for one filter, and the tables that were fitted to its answers."""
+
+    on: ClassVar[type[BackboneSpec | DecoderSpec]]
+
     backbone: Annotated[str, Field(pattern=rf"^{NAME_PATTERN}/v[1-9][0-9]*$")]
     backbone_sha256: Sha256
     head: FileRef
     calibration: FileRef
     percentiles: FileRef
-    screen_below: Annotated[float | None, Field(description="first looks under this end early, out of scope")] = None
     hub: HubSource | None = None
 
     @property
     def files(self) -> tuple[FileRef, ...]:
         """Every file a load needs beside the backbone's."""
         return (self.head, self.calibration, self.percentiles)
+
+    def reads(self, preprocessing: Preprocessing) -> Preprocessing:
+        """Return what this checkpoint reads of an article."""
+        return preprocessing
+
+
+class LinearCheckpoint(_Weights):
+    """A linear head on a shared encoder, with a first look."""
+
+    on = BackboneSpec
+
+    kind: Literal["zero_inflated_linear"]
+    screen_below: Annotated[float | None, Field(description="first looks under this end early, out of scope")] = None
+
+
+class ModelWindow(_Spec):
+    """What a checkpoint's own model reads in place of the filter's [preprocessing]; tokens are that model's."""
+
+    prefix: str
+    head_tokens: Annotated[int, Field(gt=0)]
+    tail_tokens: Annotated[int, Field(gt=0)]
+
+
+class LoraCheckpoint(_Weights):
+    """A LoRA adapter (Hu et al., 2021) on a shared decoder, and a regression head at its last token."""
+
+    on = DecoderSpec
+
+    kind: Literal["lora"]
+    adapter: FileRef
+    adapter_config: FileRef
+    window: ModelWindow
+
+    @property
+    def files(self) -> tuple[FileRef, ...]:
+        """Every file a load needs beside the backbone's."""
+        return (self.adapter, self.adapter_config, *super().files)
+
+    def reads(self, preprocessing: Preprocessing) -> Preprocessing:
+        """Return what this checkpoint reads of an article."""
+        return preprocessing.model_copy(update=self.window.model_dump())
+
+
+# One class a kind; what opens each stands in `scorers/kinds.py`.
+Checkpoint = Annotated[LinearCheckpoint | LoraCheckpoint, Field(discriminator="kind")]
 
 
 class LensSpec(_Spec):
@@ -225,28 +340,6 @@ class FilterSpec(LensSpec):
         return self
 
 
-class BackboneSpec(_Spec):
-    """An encoder that many filters share."""
-
-    name: Name
-    version: Annotated[int, Field(ge=1)]
-    base: Annotated[str, Field(description="the model it was fine-tuned from")]
-    licence: str
-    layers: Annotated[int, Field(gt=0)]
-    dims: Annotated[int, Field(gt=0, description="length of an embedding")]
-    max_tokens: Annotated[int, Field(gt=0)]
-    pooling: Literal["mean"]
-    quantisation: Literal["int8", "fp16", "fp32"]
-    model: FileRef
-    tokenizer: FileRef
-    hub: HubSource | None = None
-
-    @property
-    def files(self) -> tuple[FileRef, ...]:
-        """Every file a load needs."""
-        return (self.model, self.tokenizer)
-
-
 def read_filter_spec(path: Path) -> FilterSpec:
     """Read and check a `filter.toml`.
 
@@ -265,13 +358,19 @@ def read_lens_spec(path: Path) -> LensSpec:
     return _read(path, LensSpec, ignored=frozenset({"checkpoints"}))
 
 
-def read_backbone_spec(path: Path) -> BackboneSpec:
-    """Read and check a `backbone.toml`.
+@overload
+def read_backbone_spec(path: Path) -> BackboneSpec: ...
+@overload
+def read_backbone_spec(path: Path, kind: type[DecoderSpec]) -> DecoderSpec: ...
+@overload
+def read_backbone_spec(path: Path, kind: type[BackboneSpec | DecoderSpec]) -> BackboneSpec | DecoderSpec: ...
+def read_backbone_spec(path: Path, kind: type[BackboneSpec | DecoderSpec] = BackboneSpec) -> BackboneSpec | DecoderSpec:
+    """Read and check a `backbone.toml`, of an encoder or of the kind of model that is asked for.
 
     Raises:
         SpecError: naming the file, the key, the value and the rule.
     """
-    return _read(path, BackboneSpec)
+    return _read(path, kind)
 
 
 def _read(path: Path, spec: type[S], ignored: frozenset[str] = frozenset()) -> S:
@@ -292,8 +391,11 @@ def problems_of(error: ValidationError) -> str:
 
 
 def _problem(item: dict[str, object]) -> str:
-    location = item["loc"]
-    key = ".".join(str(part) for part in location) if isinstance(location, tuple) and location else "(whole file)"
+    location = item["loc"] if isinstance(item["loc"], tuple) else ()
+    if location[:1] == ("checkpoints",):
+        # After a checkpoint's name pydantic puts its kind, which is no key.
+        location = location[:2] + location[3:]
+    key = ".".join(str(part) for part in location) or "(whole file)"
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         message = "unknown key; remove it or mend its spelling"

@@ -18,7 +18,9 @@ NAMES = ["score", "explain", "list", "info", "verify", "prefetch", "doctor"]
 
 # Everything but these and the standard library would be weight that no help page needs.
 HELP = {
+    "attr",  # rich looks whether attrs, which development tools bring, is there
     "annotated_doc",
+    # rich looks at attrs classes where attrs is installed.
     "click",
     "distilled_filters",
     "markdown_it",

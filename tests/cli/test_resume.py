@@ -1,29 +1,32 @@
 from __future__ import annotations
 
+import gzip
 import json
+import lzma
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.cli.conftest import EXAMPLES
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 
-# The command line with small shards, so that a few dozen articles make several.
-_SMALL_SHARDS = """
-import distilled_filters.cli.score_runs as runs
+# The command line with small parts, so that a few dozen articles make several.
+_SMALL_PARTS = """
+import distilled_filters.corpus.run as run
 from distilled_filters.cli import main
-runs.SHARD_ROWS = 6
+run.PART_ROWS = 6
 main()
 """
 
 
 def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", _SMALL_SHARDS, "score", *arguments, "-f", "uplifting"]
+    return [sys.executable, "-c", _SMALL_PARTS, "score", *arguments, "-f", "uplifting"]
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def _begun(corpus: Path, output: Path) -> subprocess.Popen[str]:
-    """Begin a run and return once its second shard is there."""
+    """Begin a run and return once its second part is there."""
     process = subprocess.Popen(
         _command(str(corpus), "-o", str(output), "--threads", "1"), stderr=subprocess.PIPE, text=True
     )
@@ -49,7 +52,7 @@ def _begun(corpus: Path, output: Path) -> subprocess.Popen[str]:
 
 
 def _stopped(corpus: Path, output: Path, by: signal.Signals) -> subprocess.CompletedProcess[str]:
-    """Begin a run and stop it once its second shard is there."""
+    """Begin a run and stop it once its second part is there."""
     process = _begun(corpus, output)
     process.send_signal(by)
     _, errors = process.communicate()
@@ -76,6 +79,35 @@ def test_ac23_resume_after_sigkill_gives_the_same_bytes(suffix: str, corpus: Pat
     assert not output.with_name(f"{output.name}.parts").exists()
 
 
+def test_ac23_shards_by_workers_from_compressed_files_survive_sigkill(corpus: Path, tmp_path: Path) -> None:
+    """And the workers of the run that was killed end too."""
+    news = tmp_path / "news"
+    news.mkdir()
+    (news / "n2.jsonl.gz").write_bytes(gzip.compress(corpus.read_bytes()))
+    (news / "n10.jsonl.xz").write_bytes(lzma.compress(b"".join(corpus.read_bytes().splitlines(keepends=True)[:6])))
+    (news / "n11.jsonl").touch()
+    output, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    how = ("--format", "csv", "--shard-rows", "12")
+    process = subprocess.Popen(_command(str(news), "-o", f"{output}/", *how, "--workers", "2"))
+    workers = []
+    while not (output / "part-00000.csv").exists():
+        assert process.poll() is None
+        workers = psutil.Process(process.pid).children()
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert len(workers) >= 2
+    assert not (output / "_run.json").exists()
+    assert _run(str(news), "-o", str(output), *how).returncode == 2
+
+    assert _run(str(news), "-o", str(output), *how, "--resume").returncode == 0
+    assert _run(str(news), "-o", str(undisturbed), *how).returncode == 0
+    names = [f"part-{number:05d}.csv" for number in range(4)]
+    assert sorted(path.name for path in output.iterdir()) == ["_run.json", *names]
+    assert [(output / name).read_bytes() for name in names] == [(undisturbed / name).read_bytes() for name in names]
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+
+
 def test_ac23_a_second_run_fails_at_once_and_a_killed_one_blocks_nobody(corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     first = _begun(corpus, output)
@@ -89,7 +121,7 @@ def test_ac23_a_second_run_fails_at_once_and_a_killed_one_blocks_nobody(corpus: 
     first.communicate()
     assert _run(str(corpus), "-o", str(output), "--resume").returncode == 0
     assert len(output.read_text(encoding="utf-8").splitlines()) == 42
-    assert [path.name for path in tmp_path.glob("out*")] == ["out.jsonl"]
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl", "out.jsonl.run.json"]
 
 
 def test_ac23_parts_stay_and_are_refused_when_anything_differs(corpus: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 from typer.testing import Result
@@ -101,6 +102,44 @@ def test_strict_exits_1_after_writing_everything(distillery: Run, articles: Path
     assert distillery("score", EXAMPLES, *ONE, "--strict").exit_code == 0
 
 
+def test_a_damaged_input_is_told_and_costs_only_its_own_rows(distillery: Run, articles: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl.gz").write_bytes(b"this was never compressed")
+    done = distillery("score", str(tmp_path / "bad.jsonl.gz"), str(articles), *ONE)
+    assert done.exit_code == 1
+    assert len(_rows(done)) == 5
+    assert f"warning: {tmp_path}/bad.jsonl.gz is damaged" in done.stderr
+    alone = distillery("score", str(tmp_path / "bad.jsonl.gz"), *ONE)
+    assert alone.exit_code == 2
+    assert "error: " in alone.stderr
+
+
+def test_statistics_for_people_and_for_programs(distillery: Run, articles: Path, tmp_path: Path) -> None:
+    output = str(tmp_path / "out.csv")
+    shown = distillery("score", str(articles), *ONE, "-o", output).stderr
+    header, line, summary = shown.splitlines()
+    assert header.split() == ["filter", "high", "medium", "low", "no", "score", "screened"]
+    assert line.split()[0] == "uplifting"
+    assert "5 articles in" in summary
+    assert "of those scored were truncated" in summary
+    printed = json.loads(distillery("score", str(articles), *ONE, "-o", output, "--force", "--json").stdout)
+    counts = printed["statistics"]
+    assert (counts["rows"], counts["statuses"]) == (5, {"ok": 3, "invalid": 2})
+    assert sum(counts["filters"]["uplifting"]["tiers"].values()) == 3
+    assert 0 <= counts["truncated_share"] <= 1
+    recorded = json.loads(Path(f"{output}.run.json").read_text(encoding="utf-8"))
+    assert recorded["statistics"] == counts
+    assert recorded["settings"]["inputs"][0]["path"] == str(articles)
+    assert printed["articles_per_second"] > 0
+
+
+def test_a_folder_in_and_a_folder_out(distillery: Run, articles: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    done = distillery("score", str(tmp_path / "*.jsonl"), *ONE, "-o", str(tmp_path / "out"), "--format", "parquet")
+    assert done.exit_code == 0, done.output
+    assert pyarrow.parquet.read_table(tmp_path / "out" / "articles.parquet").num_rows == 5
+    assert pyarrow.dataset.dataset(tmp_path / "out").count_rows() == 5, "what is no table is hidden from readers"
+
+
 def test_an_existing_output_is_safe(distillery: Run, articles: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     output.write_text("precious")
@@ -124,7 +163,9 @@ def test_an_existing_output_is_safe(distillery: Run, articles: Path, tmp_path: P
         (("--resume",), "--output"),
         (("--force",), "--output"),
         (("-o", "out.csv", "--resume", "--force"), "choose one"),
-        (("-o", "out.csv", "--json"), "--json"),
+        (("--format", "csv", "--json"), "--json"),
+        (("--threads", "2", "--workers", "2"), "one thread each"),
+        (("--shard-rows", "5"), "--output"),
         (("-", "-o", "out.csv", "--resume"), "save it to a file"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 from distilled_filters.corpus.errors import CorpusError
 from distilled_filters.corpus.formats import FORMATS
 from distilled_filters.corpus.parquet import read_parquet
+from distilled_filters.corpus.places import place_of
 from distilled_filters.corpus.rows import Row
 from distilled_filters.filter import Filter
 
@@ -41,18 +42,24 @@ def test_without_pyarrow_the_error_has_the_pip_line(tmp_path: Path, monkeypatch:
         list(read_parquet(file, "a.parquet"))
 
 
-def test_the_schema_is_fixed_and_shards_become_row_groups(uplifting: Filter, tmp_path: Path) -> None:
+def test_the_schema_is_fixed_and_parts_join_to_row_groups(
+    uplifting: Filter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refused = Row(0, None, {"uplifting": uplifting.score(None)})
     scored = Row(1, "Title", {"uplifting": uplifting.score("The river runs clear again, officials say. " * 5)})
     form = FORMATS["parquet"]([uplifting])
     form.write(tmp_path / "0", [refused, refused])
     form.write(tmp_path / "1", [scored])
-    form.join(tmp_path / "out", [tmp_path / "0", tmp_path / "1"])
-    form.join(tmp_path / "again", [tmp_path / "0", tmp_path / "1"])
+    parts = [place_of(str(tmp_path / name)) for name in "01"]
+    form.join(tmp_path / "out", parts)
+    form.join(tmp_path / "again", parts)
+    monkeypatch.setattr("distilled_filters.corpus.parquet._GROUP_ROWS", 1)
+    form.join(tmp_path / "grouped", parts)
     form.join(tmp_path / "empty", [])
     assert (tmp_path / "out").read_bytes() == (tmp_path / "again").read_bytes()
     joined = pyarrow.parquet.ParquetFile(tmp_path / "out")
-    assert joined.num_row_groups == 2
+    assert joined.num_row_groups == 1
+    assert pyarrow.parquet.ParquetFile(tmp_path / "grouped").num_row_groups == 2
     assert joined.schema_arrow == pyarrow.parquet.read_schema(tmp_path / "empty")
     rows = joined.read().to_pylist()
     assert [row["uplifting_status"] for row in rows] == ["invalid", "invalid", "ok"]

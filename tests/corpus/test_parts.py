@@ -9,10 +9,15 @@ import pytest
 
 from distilled_filters.corpus.errors import ResumeError
 from distilled_filters.corpus.formats import FORMATS
-from distilled_filters.corpus.parts import Parts, manifest
+from distilled_filters.corpus.manifest import differences, manifest
+from distilled_filters.corpus.outputs import Output
+from distilled_filters.corpus.parts import Parts
+from distilled_filters.corpus.places import place_of
 from distilled_filters.corpus.rows import Row
 from distilled_filters.corpus.sources import find_sources
 from distilled_filters.filter import Filter
+from tests.conftest import House
+from tests.language_models import CHECKPOINT, add_expert
 
 SETTINGS = {"format": "jsonl", "inputs": [{"path": "a.jsonl", "size": 3}]}
 
@@ -29,12 +34,12 @@ def _rows(each: Filter, first: int, last: int, *, crash: bool = False) -> Iterat
 
 
 def _parts(output: Path, settings: dict[str, Any] = SETTINGS) -> Parts:
-    return Parts(output, FORMATS["jsonl"]([]), settings, shard_rows=3)
+    return Parts(Output(place_of(str(output)), "jsonl"), FORMATS["jsonl"]([]), settings, part_rows=3)
 
 
 @pytest.fixture
 def crashed(uplifting: Filter, tmp_path: Path) -> Path:
-    """The output of a run that died after 7 of 11 rows, so with two whole shards."""
+    """The output of a run that died after 7 of 11 rows, so with two whole parts."""
     parts = _parts(tmp_path / "out.jsonl")
     parts.begin()
     with pytest.raises(_CrashError):
@@ -48,24 +53,24 @@ def test_a_run_leaves_the_output_alone(uplifting: Filter, tmp_path: Path) -> Non
     parts.begin()
     parts.write(_rows(uplifting, 0, 11))
     assert not (tmp_path / "out.jsonl").exists()
-    parts.finish()
-    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    parts.finish({})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.jsonl.run.json"]
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 11
-    assert parts.tally == {"invalid": 11}
+    assert parts.statistics.statuses == {"invalid": 11}
 
 
-def test_ac23_resume_goes_on_after_the_last_whole_shard(uplifting: Filter, crashed: Path, tmp_path: Path) -> None:
+def test_ac23_resume_goes_on_after_the_last_whole_part(uplifting: Filter, crashed: Path, tmp_path: Path) -> None:
     parts = _parts(crashed)
     parts.begin(resume=True)
-    assert parts.rows_done == 6
-    parts.write(_rows(uplifting, parts.rows_done, 11))
-    parts.finish()
+    assert parts.start.row == 6
+    parts.write(_rows(uplifting, parts.start.row, 11))
+    parts.finish({})
     whole = _parts(tmp_path / "whole.jsonl")
     whole.begin()
     whole.write(_rows(uplifting, 0, 11))
-    whole.finish()
+    whole.finish({})
     assert crashed.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert parts.tally == whole.tally
+    assert parts.statistics == whole.statistics
 
 
 def test_a_run_that_died_while_joining_can_be_resumed(uplifting: Filter, tmp_path: Path) -> None:
@@ -78,8 +83,8 @@ def test_a_run_that_died_while_joining_can_be_resumed(uplifting: Filter, tmp_pat
     output.write_text("what the join had put there just before it died")
     again = _parts(output)
     again.begin(resume=True)
-    again.write(_rows(uplifting, again.rows_done, 4))
-    again.finish()
+    again.write(_rows(uplifting, again.start.row, 4))
+    again.finish({})
     assert len(output.read_text().splitlines()) == 4
 
 
@@ -87,7 +92,7 @@ def test_a_run_that_died_before_its_manifest_can_be_resumed(uplifting: Filter, t
     (tmp_path / "out.jsonl.parts").mkdir()
     parts = _parts(tmp_path / "out.jsonl")
     parts.begin(resume=True)
-    assert parts.rows_done == 0
+    assert parts.start.row == 0
 
 
 @pytest.mark.parametrize("how", [{}, {"resume": True}, {"force": True}], ids=str)
@@ -100,7 +105,7 @@ def test_a_second_run_is_kept_out_while_the_first_writes(
     with pytest.raises(ResumeError, match=r"out\.jsonl is being written by another run, .*lock; wait for its end"):
         _parts(tmp_path / "out.jsonl").begin(**how)
     first.write(_rows(uplifting, 4, 7))
-    first.finish()
+    first.finish({})
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 7
 
 
@@ -116,7 +121,7 @@ def test_leftovers_are_refused_without_resume_or_force(crashed: Path) -> None:
         _parts(crashed).begin()
     parts = _parts(crashed)
     parts.begin(force=True)
-    assert parts.rows_done == 0
+    assert parts.start.row == 0
 
 
 def test_a_finished_output_is_refused_without_force(tmp_path: Path) -> None:
@@ -162,7 +167,7 @@ def test_resume_with_other_libraries_is_refused(
         begun.close()
         with monkeypatch.context() as patch:
             patch.setattr(
-                "distilled_filters.corpus.parts.version",
+                "distilled_filters.corpus.manifest.version",
                 lambda each, name=name: "0.1" if each == name else version(each),
             )
             other = manifest([], [uplifting], "jsonl")
@@ -173,6 +178,18 @@ def test_resume_with_other_libraries_is_refused(
     assert "pyarrow" not in manifest([], [uplifting], "csv")["libraries"]
 
 
+def test_the_manifest_of_an_expert_says_where_it_runs(house: House) -> None:
+    pytest.importorskip("peft")
+    folder = add_expert(house)
+    student, expert, other = (
+        manifest([], [Filter(folder, threads=1, **options)], "csv")
+        for options in ({}, {"checkpoint": CHECKPOINT}, {"checkpoint": CHECKPOINT, "precision": "bf16"})
+    )
+    assert "torch" not in student["libraries"]
+    assert "torch" in expert["libraries"]
+    assert differences(expert, other) == ["filters.uplifting.precision was absent and is bf16"]
+
+
 @pytest.mark.parametrize("how", [{"resume": True}, {"force": True}])
 def test_files_that_no_run_made_are_never_deleted(tmp_path: Path, how: dict[str, bool]) -> None:
     output = tmp_path / "scores.jsonl"
@@ -180,5 +197,5 @@ def test_files_that_no_run_made_are_never_deleted(tmp_path: Path, how: dict[str,
     precious.parent.mkdir()
     precious.write_text("mine")
     with pytest.raises(ResumeError, match=r"precious\.txt"):
-        Parts(output, FORMATS["jsonl"]([]), {}, shard_rows=2).begin(**how)
+        _parts(output).begin(**how)
     assert precious.read_text() == "mine"

@@ -10,6 +10,7 @@ import pytest
 
 from distilled_filters.corpus.errors import CorpusError
 from distilled_filters.corpus.formats import FORMATS, TextFormat, choose_format, json_line
+from distilled_filters.corpus.places import place_of
 from distilled_filters.corpus.rows import Row, flat_columns, record_title
 from distilled_filters.corpus.scoring import score_records
 from distilled_filters.corpus.sources import Record
@@ -48,7 +49,7 @@ def test_lone_surrogates_do_not_stop_the_output(uplifting: Filter) -> None:
     assert row.id == "?"
 
 
-def test_csv_has_the_flat_columns_and_the_shards_join(uplifting: Filter, tmp_path: Path) -> None:
+def test_csv_has_the_flat_columns_and_the_parts_join(uplifting: Filter, tmp_path: Path) -> None:
     form = FORMATS["csv"]([uplifting])
     assert isinstance(form, TextFormat)
     rows = [
@@ -57,11 +58,11 @@ def test_csv_has_the_flat_columns_and_the_shards_join(uplifting: Filter, tmp_pat
     ]
     for number, row in enumerate(rows):
         form.write(tmp_path / str(number), [row])
-    form.join(tmp_path / "out.csv", [tmp_path / "0", tmp_path / "1"])
+    form.join(tmp_path / "out.csv", [place_of(str(tmp_path / name)) for name in "01"])
     text = (tmp_path / "out.csv").read_bytes().decode()
     assert text == form.header + "".join(map(form.encode, rows))
     first, second = csv.DictReader(io.StringIO(text, newline=""))
-    assert list(first) == [column for column, _ in flat_columns([uplifting])]
+    assert list(first) == list(flat_columns([uplifting]))
     assert (first["title"], first["uplifting_status"], first["uplifting_tier"]) == ("", "invalid", "")
     assert second["title"] == 'a, "b"\nc'
     assert float(second["uplifting_evidence_level"]) >= 0
@@ -90,9 +91,9 @@ def test_titles_of_records_of_any_shape() -> None:
 
 def test_the_format_comes_from_the_option_then_the_suffix() -> None:
     assert choose_format(None, None) == "jsonl"
-    assert choose_format(None, Path("a.PARQUET")) == "parquet"
-    assert choose_format("csv", Path("a.txt")) == "csv"
+    assert choose_format(None, "a.PARQUET") == "parquet"
+    assert choose_format("csv", "a.txt") == "csv"
     with pytest.raises(CorpusError, match="--format"):
-        choose_format(None, Path("a.txt"))
+        choose_format(None, "a.txt")
     with pytest.raises(CorpusError, match="standard output"):
         choose_format("parquet", None)

@@ -41,8 +41,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
     root = tmp_path_factory.mktemp("workshop")
     place = Workshop(root / "base", root / "data", root / "filters", root / "run")
-    write_base(place.base, [*_FILLER, *chain(*_SIGNS.values())])
-    _make_data(place.data)
+    write_base(place.base, words_of_data())
+    make_data(place.data)
     for lens in LENSES:
         shutil.copytree(ROOT / "filters" / lens, place.filters / lens)
     recipe = Recipe(
@@ -71,7 +71,13 @@ def windows() -> list[Window]:
     return random_windows(12)
 
 
-def _make_data(folder: Path) -> None:
+def words_of_data() -> list[str]:
+    """Return the words that the tiny corpus is made of."""
+    return [*_FILLER, *chain(*_SIGNS.values())]
+
+
+def make_data(folder: Path) -> None:
+    """Write a data folder of 240 articles, some of them in scope of one lens."""
     chance = random.Random(0)
     articles, labels = [], []
     for number in range(240):

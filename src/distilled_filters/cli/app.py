@@ -40,10 +40,12 @@ class _Command:
 
 COMMANDS = (
     _Command("score", _SCORE, "Score articles from JSON lines, JSON, CSV or Parquet."),
+    _Command("serve", _SCORE, "Serve filters over HTTP."),
     _Command("explain", _SCORE, "Say why one article got its tiers."),
     _Command("list", _INSPECT, "List the installed filters."),
     _Command("info", _INSPECT, "Show what a filter asks, weighs and reads."),
     _Command("verify", _INSPECT, "Check files and reference scores of filters."),
+    _Command("validate", _INSPECT, "Say which filters and wheels do not fit together."),
     _Command("prefetch", _INSPECT, "Download what filters need to score offline."),
     _Command("doctor", _INSPECT, "Check this installation, and say how to mend it."),
     _Command("new-filter", _TRAIN, "Begin a filter: spec, prompt, checklist."),
@@ -53,6 +55,7 @@ COMMANDS = (
     _Command("prepare", _TRAIN, "Check labelled articles, find copies, make splits."),
     _Command("readiness", _TRAIN, "Say whether labelled articles are worth training on."),
     _Command("train", _TRAIN, "Train the student on the oracle's labels."),
+    _Command("convert", _TRAIN, "Turn a GGUF language model into safetensors."),
     _Command("runs", _TRAIN, "Compare finished training runs."),
     _Command("export", _TRAIN, "Write filter folders from a training run."),
     _Command("calibrate", _TRAIN, "Fit calibration, intervals and percentiles."),
@@ -60,6 +63,8 @@ COMMANDS = (
     _Command("judge", _TRAIN, "Let a language model settle where student and oracle differ."),
     _Command("golden", _TRAIN, "Record the scores of the reference articles."),
     _Command("cards", _TRAIN, "Write model cards and the table of filters."),
+    _Command("publish", _TRAIN, "Upload a filter to the Hugging Face Hub, and pin it."),
+    _Command("package", _TRAIN, "Make a wheel of one filter."),
 )
 
 

@@ -19,6 +19,7 @@ from distilled_filters.cli.options import find_filters
 from distilled_filters.errors import DistilledFiltersError
 from distilled_filters.filter import Filter
 from distilled_filters.scorers.onnx import open_backbone
+from distilled_filters.spec import LinearCheckpoint
 from distilled_filters.threads import THREADS_VARIABLE, thread_count
 
 __all__ = ["Finding", "findings"]
@@ -123,7 +124,8 @@ def _installed() -> Iterator[tuple[Finding, Filter | None]]:
 
 
 def _backbones(filters: list[Filter]) -> Iterator[Finding]:
-    for each in {each.backbone_folder: each for each in filters}.values():
+    students = [each for each in filters if isinstance(each.weights, LinearCheckpoint)]
+    for each in {each.backbone_folder: each for each in students}.values():
         name, started = each.weights.backbone, time.monotonic()
         try:
             backbone = open_backbone(each.backbone_folder, each.weights.backbone_sha256, each.name)

@@ -49,6 +49,9 @@ def command(
     cache: Annotated[
         Path | None, typer.Option(help="Keeps the embeddings of --base; by default under ~/.cache/distilled-filters.")
     ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Measure this checkpoint beside the default one of the filters that have it.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure every filter beside the teacher and its baselines; write each metrics.json.
@@ -60,7 +63,11 @@ def command(
       distillery evaluate --data labelled/ --split validation
       distillery evaluate --data labelled/ --report reports/first --base intfloat/multilingual-e5-small
       distillery evaluate --data labelled/ --run runs/first --head-only --speed --json
+      distillery evaluate --data labelled/ --checkpoint gemma3_270m_lora
     """
+    if checkpoint:
+        _beside(data, filters, checkpoint, split, cache, as_json)
+        return
     with training_extra():
         from distilled_filters.training.evaluate import evaluate
         from distilled_filters.training.evaluate.gates import check, read_gates
@@ -86,6 +93,30 @@ def command(
         typer.echo(f"gate failed: {outcome}", err=True)
     if failed:
         raise typer.Exit(1)
+
+
+def _beside(data: Path, filters: Path, checkpoint: str, split: str, cache: Path | None, as_json: bool) -> None:
+    """Show one further checkpoint beside the default one, filter by filter."""
+    from distilled_filters.cli.terminal import grid, plain, screen, write_json
+
+    with training_extra():
+        from distilled_filters.training.beside import evaluate_checkpoint
+        from distilled_filters.training.evaluate.figures import FIGURES, HEADLINES
+
+    found = evaluate_checkpoint(data, filters, checkpoint, split, cache)
+    if as_json:
+        write_json([each.to_dict() for each in found])
+        return
+    console = screen()
+    for each in found:
+        console.print(plain(f"{each.filter} on {each.n} articles, {each.split} split", "bold"))
+        table = grid("figure", *each.methods, "lead, 95%")
+        for key in dict.fromkeys([*HEADLINES, *FIGURES]):
+            lead = each.leads_95.get(key)
+            cells = [_number(measured.get(key)) for measured in each.methods.values()]
+            table.add_row(plain(FIGURES[key].label), *cells, f"{lead[0]:+.3f} to {lead[1]:+.3f}" if lead else "")
+        console.print(table)
+        console.print()
 
 
 def _show(console: Console, evaluation: Evaluation, outcomes: Sequence[Outcome]) -> None:

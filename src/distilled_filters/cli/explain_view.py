@@ -13,9 +13,10 @@ from distilled_filters import decision
 from distilled_filters.cli.score_table import tier_style
 from distilled_filters.cli.terminal import grid, plain, shortened
 from distilled_filters.corpus.rows import Row
-from distilled_filters.filter import SCREEN, Filter
+from distilled_filters.filter import Filter
 from distilled_filters.preprocess import clean
 from distilled_filters.result import Score
+from distilled_filters.scorers.base import SCREEN
 from distilled_filters.spec import FilterSpec
 
 __all__ = ["show", "why"]

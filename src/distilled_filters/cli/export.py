@@ -10,6 +10,7 @@ import typer
 
 from distilled_filters.cli.options import JsonFlag
 from distilled_filters.cli.training_options import FiltersFolder, training_extra
+from distilled_filters.errors import SettingError
 
 if TYPE_CHECKING:
     from distilled_filters.training.export import Exported
@@ -43,6 +44,10 @@ def command(
     backbone: Annotated[str, typer.Option(help="Name and version of the backbone to write, such as me5_small/v1.")],
     licence: Annotated[str, typer.Option(help="Licence of the base encoder's weights, such as MIT.")],
     filters: FiltersFolder = Path("filters"),
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="What the filter calls an expert's checkpoint; by default its backbone's name and _lora."),
+    ] = None,
     base_name: Annotated[str | None, typer.Option(help="What specs and cards call the base encoder.")] = None,
     precision: Annotated[Precision, typer.Option(help="Of the weights; fp16 and fp32 compute in fp32.")] = (
         Precision.INT8
@@ -71,7 +76,9 @@ def command(
 
     Refused, with nothing written, when raw scores move by more than 0.05 (int8), 0.005 (fp16)
     or 0.001 (fp32) in the mean, or when pruning makes a language's articles longer by
-    more than 2%. What was measured goes into the backbone's metrics.json. Calibration
+    more than 2%. An expert's run becomes a further checkpoint of its filter.
+
+    What was measured goes into the backbone's metrics.json. Calibration
     starts as the identity; `calibrate` comes next.
 
     [bold]Examples[/bold]
@@ -79,11 +86,17 @@ def command(
       distillery export runs/first --backbone me5_small/v1 --licence MIT --check labelled/
       distillery export runs/first --backbone me5_small/v1 --licence MIT --precision fp32
       distillery export runs/first runs/second --backbone me5_small/v1 --licence MIT
+      distillery export runs/expert --backbone gemma3_270m/v1 --licence gemma
       distillery export runs/first --backbone me5_small/v1 --licence MIT --prune-vocabulary news.jsonl
     """
     with training_extra():
         from distilled_filters.training.export import Pruning, export
+        from distilled_filters.training.record import read_run
 
+        expert = read_run(runs[0]).is_expert
+    if expert:
+        _export_expert(runs, filters, backbone, checkpoint, licence, as_json)
+        return
     exported = export(
         runs,
         filters,
@@ -103,6 +116,27 @@ def command(
         write_json(asdict(exported) | {"folder": str(exported.folder)})
     else:
         _show(exported)
+
+
+def _export_expert(
+    runs: list[Path], filters: Path, backbone: str, checkpoint: str | None, licence: str, as_json: bool
+) -> None:
+    with training_extra():
+        from distilled_filters.training.lora.export import export_expert
+    if len(runs) > 1:
+        raise SettingError("experts have no mean; export one run")
+    written = export_expert(runs[0], filters, backbone, checkpoint or f"{backbone.split('/')[0]}_lora", licence=licence)
+    if as_json:
+        from dataclasses import asdict
+
+        from distilled_filters.cli.terminal import write_json
+
+        write_json(asdict(written) | {"folder": str(written.folder)})
+        return
+    typer.echo(
+        f"exported: {written.folder}, {written.size / 1e6:.1f} MB; raw scores moved by {written.moved:.5f} at most on "
+        f"{written.articles} golden articles. Next: distillery calibrate --data DATA --checkpoint {written.checkpoint}"
+    )
 
 
 def _show(exported: Exported) -> None:

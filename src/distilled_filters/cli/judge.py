@@ -102,7 +102,7 @@ def command(
         data=data, output=output, filters=filters, filter=lens, judge=endpoint, count=count,
         splits=tuple(split or SPLITS), before_training=before_training, budget_usd=budget,
     )  # fmt: skip
-    with opened(job) as judging, agreed(judging, endpoint, budget, yes=yes) as progress:
+    with opened(job) as judging, agreed(judging, [endpoint], budget, yes=yes) as progress:
         report = asyncio.run(judging.run(progress))
     if as_json:
         write_json(report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from distilled_filters.cli.asking import agreed
 from distilled_filters.cli.errors import FINDINGS, fail
 from distilled_filters.cli.options import JsonFlag
 from distilled_filters.cli.oracle_options import (
@@ -36,7 +36,6 @@ from distilled_filters.errors import SettingError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from distilled_filters.training.oracle.label import Estimate, Labelling
     from distilled_filters.training.oracle.providers import Endpoint
 
 __all__ = ["command"]
@@ -143,16 +142,10 @@ def command(
         max_articles=max_articles, budget_usd=budget, adjudicator=endpoint(adjudicate) if adjudicate else None,
         apart=apart, strict_quotes=quotes is Quotes.STRICT, retry_failed=retry_failed, batch=batch, poll=poll,
     )  # fmt: skip
-    with opened(job) as labelling:
-        estimate = labelling.estimate()
-        _announce(estimate, oracles, budget)
-        _agree(estimate, budget, yes=yes)
-        with _Bar(labelling, budget) as bar:
-            say = partial(_say, notes())
-            try:
-                report = asyncio.run(labelling.run(bar.step, say))
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt("what was paid for is kept, and the same command goes on") from None
+    if adjudicate and oracles:
+        _say(notes(), "adjudication of what these models will disagree on comes on top of the estimate")
+    with opened(job) as labelling, agreed(labelling, oracles, budget, yes=yes) as progress:
+        report = asyncio.run(labelling.run(progress, partial(_say, notes())))
     if as_json:
         write_json(report)
     else:
@@ -168,75 +161,6 @@ def _say(console: Console, text: str) -> None:
     from distilled_filters.cli.terminal import plain
 
     console.print(plain(text, "dim"), soft_wrap=True)
-
-
-def _announce(estimate: Estimate, oracles: list[Endpoint], budget: float | None) -> None:
-    from distilled_filters.cli.terminal import notes, plain
-
-    lines = [
-        f"{estimate.calls:,} questions to ask, {estimate.stored:,} answered before; about "
-        f"{estimate.prompt_tokens:,} tokens in and {estimate.output_tokens:,} out, without thinking and repairs"
-    ]
-    if estimate.usd is None:
-        lines.append("no prices for this model: give --price-in and --price-out to see the cost")
-    elif estimate.usd_at_most:
-        dates = sorted({each.prices.looked_up for each in oracles if each.prices and each.prices.looked_up})
-        source = f"; prices {', '.join('as given' if date == 'given' else f'of {date}' for date in dates)}"
-        within = f"; budget ${budget:g}" if budget is not None else ""
-        lines.append(
-            f"about ${estimate.usd:.4f}; every answer at its full length would be ${estimate.usd_at_most:.4f}"
-            f"{source if dates else ''}{within}"
-        )
-    for line in lines:
-        notes().print(plain(line), soft_wrap=True)
-
-
-def _agree(estimate: Estimate, budget: float | None, *, yes: bool) -> None:
-    """Ask a person before money is spent; a program has to say --yes, or to name a budget.
-
-    Raises:
-        SettingError: when nobody can be asked.
-    """
-    if yes or not estimate.calls or estimate.usd_at_most == 0:
-        return
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        typer.confirm("Go on?", abort=True, err=True)
-    elif budget is None:
-        raise SettingError("this costs money and nobody can be asked: say --yes, or name a --budget")
-
-
-class _Bar:
-    """The progress of a job on stderr, where that is a terminal: questions, failures, running cost."""
-
-    def __init__(self, labelling: Labelling, budget: float | None) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        from distilled_filters.cli.terminal import notes
-
-        self._of = f" of ${budget:g}" if budget is not None else ""
-        self._failed = 0
-        self._progress = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[failed]} failed"),
-            TextColumn("{task.fields[cost]}"),
-            TimeRemainingColumn(),
-            console=notes(),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        self._task = self._progress.add_task("", total=labelling.questions or None, failed=0, cost="")
-
-    def step(self, spending: Any, answered: bool) -> None:
-        self._failed += not answered
-        self._progress.update(self._task, advance=1, failed=self._failed, cost=f"${spending.usd:.4f}{self._of}")
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
 
 def _show(report: dict[str, Any], output: Path) -> None:

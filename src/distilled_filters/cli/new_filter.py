@@ -63,10 +63,11 @@ def command(
         -d "evidence:0.4:How well it is proven" --gate evidence:3:3
       distillery new-filter quiet_heroes --seal
     """
+    from distilled_filters.registry import newest_folder
     from distilled_filters.training import scaffold
 
     if seal:
-        folder = filters / name / "v1"
+        folder = newest_folder(filters, name)
         digest = scaffold.seal(folder)
         _tell({"folder": str(folder), "prompt_sha256": digest}, f"sealed: {folder}, prompt {digest[:12]}", as_json)
         return
@@ -165,7 +166,10 @@ def _look_alike(text: str) -> LookAlike:
     what, _, cap = text.rpartition(":")
     if not what.strip():
         raise SettingError(f"{text!r} is not WHAT:CAP")
-    return LookAlike(what.strip(), _number(cap.strip(), f"the cap of {what.strip()!r}"))
+    most = _number(cap.strip(), f"the cap of {what.strip()!r}")
+    if not 0 <= most <= 10:
+        raise SettingError(f"the cap of {what.strip()!r} is {cap.strip()}; scores are 0 to 10")
+    return LookAlike(what.strip(), most)
 
 
 def _ask(question: str, parse: Callable[[str], T], pattern: LensSpec, field: str, default: str | None = None) -> T:

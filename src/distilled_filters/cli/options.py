@@ -78,8 +78,8 @@ def find_filters(names: list[str] | None) -> Iterator[tuple[str, Filter | Distil
             yield label, error
 
 
-def open_panel(filters: list[str] | None, threads: int | None = None) -> Panel:
-    """Return a panel of the filters named or in the folders named, or of all installed ones.
+def open_panel(filters: list[str] | None, threads: int | None = None, checkpoint: str | None = None) -> Panel:
+    """Return a panel of the filters named, by name or folder, or of all installed ones, on one of their checkpoints.
 
     Raises:
         DistilledFiltersError: when a filter is unknown, broken or named twice, or the number of threads is none.
@@ -88,7 +88,13 @@ def open_panel(filters: list[str] | None, threads: int | None = None) -> Panel:
     from distilled_filters.panel import Panel
 
     named = [Filter(name) if _is_folder(name) else name for name in filters or ()]
-    return Panel(named, threads=threads) if named else Panel.all(threads=threads)
+    panel = Panel(named, threads=threads) if named else Panel.all(threads=threads)
+    if checkpoint is None:
+        return panel
+    # A filter that was named must have it; of all filters, those are meant that do.
+    having = [each for each in panel.filters if checkpoint.replace("-", "_") in each.spec.checkpoints]
+    chosen = panel.filters if filters or not having else having
+    return Panel([each.with_checkpoint(checkpoint) for each in chosen], threads=threads)
 
 
 def _is_folder(name: str) -> bool:

@@ -125,13 +125,14 @@ def _ask(known: dict[str, Any]) -> None:
     from distilled_filters.spec import problems_of
     from distilled_filters.training.readiness.answers import GUIDE, QUESTIONS, Answers
 
+    typer.echo("Answer with yes or no, a figure, or Enter to leave a question open.", err=True)
     for key, question in QUESTIONS.items():
         if key in known:
             continue
         if key == "need":
             for need, advice in GUIDE.items():
                 typer.echo(f"  {need}: {advice.symptom} -> {advice.remedy}", err=True)
-        while text := typer.prompt(question, default="", show_default=False, err=True).strip():
+        while text := typer.prompt(question, default="", show_default=False, prompt_suffix=" ", err=True).strip():
             try:
                 Answers.model_validate({key: text})
             except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The table of scores on a terminal: an article a row, a filter a column."""
+"""The tables of a scoring run: the scores, an article a row; the statistics, a filter a row."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from distilled_filters.cli.terminal import plain, shortened
+from distilled_filters.cli.terminal import grid, plain, shortened
 from distilled_filters.corpus.rows import Row
+from distilled_filters.corpus.statistics import Statistics
 from distilled_filters.filter import Filter
 from distilled_filters.preprocess import clean
 from distilled_filters.result import Score
 from distilled_filters.spec import Tier
 from distilled_filters.status import Status
 
-__all__ = ["score_table", "tier_style"]
+__all__ = ["score_table", "statistics_table", "tier_style"]
 
 _ID_WIDTH = 14
 _LEAST_TITLE = 16
@@ -38,6 +39,24 @@ def score_table(rows: Sequence[Row], filters: Sequence[Filter], width: int) -> T
         cells = [_cell(row.scores[each.name], each.spec.tiers) for each in filters]
         table.add_row(plain(_label(row), "dim"), plain(title), *cells)
     return table
+
+
+def statistics_table(statistics: Statistics, filters: Sequence[Filter]) -> Table:
+    """Return how many articles each filter put into which tier, and how many it could not score or screened."""
+    tiers = list(dict.fromkeys(tier.name for each in filters for tier in each.spec.tiers))
+    table = grid("filter", *tiers, "no score", "screened")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for each in filters:
+        counts = statistics.filters[each.name]
+        scored = counts.tiers.total()
+        cells = [f"{counts.tiers[tier]:,} {_share(counts.tiers[tier], scored)}" for tier in tiers]
+        table.add_row(each.name, *cells, f"{statistics.rows - scored:,}", f"{counts.screened:,}")
+    return table
+
+
+def _share(count: int, of: int) -> str:
+    return f"({count / of:5.1%})" if of else ""
 
 
 def tier_style(tier: str | None, tiers: Sequence[Tier]) -> str:

@@ -42,7 +42,12 @@ def command(
     output: Annotated[Path, typer.Option("--output", "-o", help="The rows chosen, as JSON lines.")],
     filters: Annotated[
         list[str] | None,
-        typer.Option("--filter", "-f", metavar="FILTER", help="A lens to choose for; repeated, they take turns."),
+        typer.Option(
+            "--filter",
+            "-f",
+            metavar="FILTER",
+            help="A filter to choose for, a name or a folder; repeated, they take turns.",
+        ),
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many articles to choose.")] = 200,
     strategy: Annotated[

@@ -115,7 +115,7 @@ def command(
         data=data, output=output, filters=filters, filter=lens, writer=writer, count=count,
         kinds=kind, languages=language, seed=seed, budget_usd=budget,
     )  # fmt: skip
-    with opened(job) as writing, agreed(writing, writer, budget, yes=yes) as progress:
+    with opened(job) as writing, agreed(writing, [writer], budget, yes=yes) as progress:
         report = asyncio.run(writing.run(progress))
     if label and report["written"] and not report["stopped"]:
         left = None if budget is None else max(0.0, budget - report["spending"]["usd"])
@@ -147,7 +147,7 @@ def _label(job: Job, oracle: Endpoint, budget: float | None, *, yes: bool) -> di
         sources=[str(job.output / "articles.jsonl")], output=job.output / "labels", filters=job.filters,
         filter=job.filter, oracles=[oracle], budget_usd=budget,
     )  # fmt: skip
-    with opened_labels(task) as labelling, agreed(labelling, oracle, budget, yes=yes) as progress:
+    with opened_labels(task) as labelling, agreed(labelling, [oracle], budget, yes=yes) as progress:
         return asyncio.run(labelling.run(progress, lambda text: notes().print(text, style="dim")))
 
 

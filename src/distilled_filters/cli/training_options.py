@@ -22,6 +22,8 @@ FiltersFolder: TypeAlias = Annotated[
     typer.Option("--filters", exists=True, file_okay=False, help="Folder of filter folders, one a lens."),
 ]
 
+_OF_EXPERTS = ("peft", "gguf", "bitsandbytes")
+
 
 @contextmanager
 def training_extra(extra: str = "train") -> Iterator[None]:
@@ -29,6 +31,7 @@ def training_extra(extra: str = "train") -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        wanted = f"{extra},lora" if error.name in _OF_EXPERTS else extra
         raise DistilledFiltersError(
-            f"this command needs {error.name}; install it with: pip install 'distilled-filters[{extra}]'"
+            f"this command needs {error.name}; install it with: pip install 'distilled-filters[{wanted}]'"
         ) from error

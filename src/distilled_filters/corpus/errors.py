@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distilled_filters.errors import DistilledFiltersError
 
-__all__ = ["CorpusError", "ResumeError"]
+__all__ = ["CorpusError", "ResumeError", "WorkerError"]
 
 
 class CorpusError(DistilledFiltersError, ValueError):
@@ -13,3 +13,7 @@ class CorpusError(DistilledFiltersError, ValueError):
 
 class ResumeError(CorpusError):
     """A run cannot begin or go on with what lies at its output."""
+
+
+class WorkerError(CorpusError):
+    """The processes that score die again and again."""

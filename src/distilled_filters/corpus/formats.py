@@ -1,4 +1,4 @@
-"""How rows are written: JSON lines, CSV or Parquet, in shards that join into one file."""
+"""How rows are written: JSON lines, CSV or Parquet, in parts that join into one file."""
 
 from __future__ import annotations
 
@@ -7,50 +7,48 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 from distilled_filters.corpus.errors import CorpusError
 from distilled_filters.corpus.parquet import ParquetFormat
+from distilled_filters.corpus.places import Place
 from distilled_filters.corpus.rows import Row, flat_columns
 from distilled_filters.filter import Filter
 
-__all__ = ["FORMATS", "Format", "TextFormat", "choose_format", "csv_table", "json_line"]
+__all__ = ["BY_SUFFIX", "FORMATS", "SUFFIXES", "Format", "TextFormat", "choose_format", "csv_table", "json_line"]
 
 
 class Format(Protocol):
     """Writes rows; the same rows always give the same bytes."""
 
-    suffix: str
-
     def write(self, path: Path, rows: Sequence[Row]) -> None:
-        """Write one shard."""
+        """Write one part."""
 
-    def join(self, path: Path, shards: Sequence[Path]) -> None:
-        """Write the shards into one file."""
+    def join(self, path: Path, parts: Sequence[Place]) -> None:
+        """Write the parts into one file."""
 
 
 class TextFormat:
-    """A header, then one text a row; shards come without the header."""
+    """A header, then one text a row; parts come without the header."""
 
-    def __init__(self, suffix: str, header: str, encode: Callable[[Row], str]) -> None:
+    def __init__(self, header: str, encode: Callable[[Row], str]) -> None:
         """Keep how a row is encoded."""
-        self.suffix = suffix
         self.header = header
         self.encode = encode
 
     def write(self, path: Path, rows: Sequence[Row]) -> None:
-        """Write one shard."""
+        """Write one part."""
         with path.open("w", encoding="utf-8", newline="") as file:
             file.writelines(map(self.encode, rows))
 
-    def join(self, path: Path, shards: Sequence[Path]) -> None:
-        """Write the header and the shards into one file."""
+    def join(self, path: Path, parts: Sequence[Place]) -> None:
+        """Write the header and the parts into one file."""
         with path.open("wb") as file:
             file.write(self.header.encode())
-            for shard in shards:
-                with shard.open("rb") as part:
-                    shutil.copyfileobj(part, file)
+            for part in parts:
+                with part.reading() as rows:
+                    shutil.copyfileobj(rows, file)
 
 
 def json_line(row: Row) -> str:
@@ -60,7 +58,7 @@ def json_line(row: Row) -> str:
 
 def csv_table(filters: Sequence[Filter]) -> TextFormat:
     """Return CSV with a fixed header for these filters."""
-    columns = [column for column, _ in flat_columns(filters)]
+    columns = list(flat_columns(filters))
 
     def encode(cells: Sequence[object]) -> str:
         line = io.StringIO()
@@ -72,18 +70,21 @@ def csv_table(filters: Sequence[Filter]) -> TextFormat:
         flat = row.flat()
         return encode([flat.get(column) for column in columns])
 
-    return TextFormat(".csv", encode(columns), encode_row)
+    return TextFormat(encode(columns), encode_row)
 
 
 FORMATS: dict[str, Callable[[Sequence[Filter]], Format]] = {
-    "jsonl": lambda filters: TextFormat(".jsonl", "", json_line),
+    "jsonl": lambda filters: TextFormat("", json_line),
     "csv": csv_table,
     "parquet": ParquetFormat,
 }
-_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "parquet": ".parquet"}
+"""How files of each format end."""
+BY_SUFFIX = {**{suffix: form for form, suffix in SUFFIXES.items()}, ".ndjson": "jsonl"}
+"""The format of a file that ends so."""
 
 
-def choose_format(name: str | None, output: Path | None) -> str:
+def choose_format(name: str | None, output: str | None) -> str:
     """Return the key in `FORMATS`: the one named, else by the output's suffix, else JSON lines.
 
     Raises:
@@ -93,10 +94,10 @@ def choose_format(name: str | None, output: Path | None) -> str:
         if name == "parquet":
             raise CorpusError("Parquet cannot be written to standard output; name a file with --output")
         return name or "jsonl"
-    chosen = name or _SUFFIXES.get(output.suffix.lower())
+    chosen = name or BY_SUFFIX.get(PurePath(output).suffix.lower())
     if chosen is None:
         raise CorpusError(
-            f"cannot tell the format of {output} from its name; end it in one of {', '.join(_SUFFIXES)}, "
-            "or give --format"
+            f"cannot tell the format of {output} from its name; end it in one of {', '.join(BY_SUFFIX)}, "
+            "give --format, or end it in / to write a folder of files"
         )
     return chosen

@@ -6,14 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from distilled_filters.article import ARTICLE_KEYS
 from distilled_filters.corpus.errors import CorpusError
-from distilled_filters.corpus.rows import COLUMN_TYPES, Row, flat_columns
+from distilled_filters.corpus.places import Place
+from distilled_filters.corpus.rows import Row, flat_columns
 from distilled_filters.filter import Filter
 
 __all__ = ["ParquetFormat", "read_parquet"]
 
 # Records held at once while reading.
 _BATCH_ROWS = 256
+# Rows of scores that readers will meet as one group; some megabytes.
+_GROUP_ROWS = 20_000
 
 
 def read_parquet(file: BinaryIO, name: str) -> Iterator[tuple[object, int]]:
@@ -27,7 +31,9 @@ def read_parquet(file: BinaryIO, name: str) -> Iterator[tuple[object, int]]:
     try:
         table = parquet.ParquetFile(file)
         count = 0
-        for batch in table.iter_batches(batch_size=_BATCH_ROWS):
+        # Embeddings and the like may stand beside the article; without any column of one, all tell what is there.
+        wanted = [column for column in table.schema_arrow.names if column in ARTICLE_KEYS] or None
+        for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
             for record in batch.to_pylist():
                 count += 1
                 yield record, size * count // table.metadata.num_rows
@@ -36,9 +42,7 @@ def read_parquet(file: BinaryIO, name: str) -> Iterator[tuple[object, int]]:
 
 
 class ParquetFormat:
-    """Scores as one table with a fixed schema; a shard becomes a row group."""
-
-    suffix = ".parquet"
+    """Scores as one table with a fixed schema."""
 
     def __init__(self, filters: Sequence[Filter]) -> None:
         """Fix the schema.
@@ -48,20 +52,25 @@ class ParquetFormat:
         """
         self._pyarrow, self._parquet = _pyarrow("Parquet")
         types = {int: self._pyarrow.int64(), str: self._pyarrow.string(), float: self._pyarrow.float64()}
-        self._schema = self._pyarrow.schema(
-            [(column, types[COLUMN_TYPES.get(kind, float)]) for column, kind in flat_columns(filters)]
-        )
+        self._schema = self._pyarrow.schema([(column, types[kind]) for column, kind in flat_columns(filters).items()])
 
     def write(self, path: Path, rows: Sequence[Row]) -> None:
-        """Write one shard."""
+        """Write one part."""
         table = self._pyarrow.Table.from_pylist([row.flat() for row in rows], schema=self._schema)
         self._parquet.write_table(table, path)
 
-    def join(self, path: Path, shards: Sequence[Path]) -> None:
-        """Write the shards into one file, holding one of them at a time."""
+    def join(self, path: Path, parts: Sequence[Place]) -> None:
+        """Write the parts into one file, with many of them to a row group."""
         with self._parquet.ParquetWriter(path, self._schema) as writer:
-            for shard in shards:
-                writer.write_table(self._parquet.read_table(shard))
+            group: list[Any] = []
+            for part in parts:
+                with part.reading() as rows:
+                    group.append(self._parquet.read_table(rows))
+                if sum(table.num_rows for table in group) >= _GROUP_ROWS:
+                    writer.write_table(self._pyarrow.concat_tables(group))
+                    group = []
+            if group:
+                writer.write_table(self._pyarrow.concat_tables(group))
 
 
 def _pyarrow(what: str) -> tuple[Any, Any]:

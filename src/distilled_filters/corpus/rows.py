@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from distilled_filters.article import Article
+from distilled_filters.columns import score_cells, score_columns
 from distilled_filters.errors import RecordError
 from distilled_filters.filter import Filter
 from distilled_filters.result import Score
 from distilled_filters.status import Status
 
-__all__ = ["COLUMN_TYPES", "Row", "flat_columns", "record_title"]
+__all__ = ["Row", "flat_columns", "record_title"]
 
-_RECORD_COLUMNS = ("row", "id", "title")
-_SCORE_COLUMNS = ("status", "tier", "weighted_average", "percentile")
-# What is neither of these is a number of a score.
-COLUMN_TYPES: Mapping[str, type] = {"row": int, "id": str, "title": str, "status": str, "tier": str}
+_RECORD_COLUMNS: Mapping[str, type] = {"row": int, "id": str, "title": str}
 
 # They stand in the row itself, or are the same for the whole run.
 _LEFT_OUT = ("id", "filter", "provenance")
@@ -30,6 +28,10 @@ class Row:
     row: int
     title: str | None
     scores: Mapping[str, Score]
+    source: int = 0
+    """The number of its input."""
+    index: int = 0
+    """Its number within that input."""
 
     @property
     def id(self) -> str | None:
@@ -51,21 +53,18 @@ class Row:
 
     def flat(self) -> dict[str, Any]:
         """Return the row by the columns of `flat_columns`; what a record lacks is left out."""
-        nested = self.to_dict()
-        cells = {column: nested[column] for column in _RECORD_COLUMNS}
-        for name, score in nested["scores"].items():
-            cells |= {f"{name}_{column}": score[column] for column in _SCORE_COLUMNS}
-            cells |= {f"{name}_{dimension}": value for dimension, value in (score["dimensions"] or {}).items()}
+        cells: dict[str, Any] = {"row": self.row, "id": self.id, "title": _encodable(self.title)}
+        for score in self.scores.values():
+            cells |= {
+                column: round(cell, 4) if isinstance(cell, float) else cell
+                for column, cell in score_cells(score).items()
+            }
         return cells
 
 
-def flat_columns(filters: Sequence[Filter]) -> Iterator[tuple[str, str]]:
-    """Yield the columns of a table of these filters' scores, each with what it holds."""
-    for column in _RECORD_COLUMNS:
-        yield column, column
-    for each in filters:
-        for column in (*_SCORE_COLUMNS, *each.spec.dimension_names):
-            yield f"{each.name}_{column}", column
+def flat_columns(filters: Sequence[Filter]) -> dict[str, type]:
+    """Return the columns of a table of these filters' scores, each with the type of its cells."""
+    return {**_RECORD_COLUMNS, **score_columns(filters)}
 
 
 def record_title(record: object) -> str | None:

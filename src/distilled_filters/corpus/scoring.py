@@ -10,7 +10,7 @@ from distilled_filters.errors import RecordError
 from distilled_filters.panel import Panel
 from distilled_filters.parallel import ordered_map
 
-__all__ = ["score_records"]
+__all__ = ["score_record", "score_records"]
 
 
 def score_records(panel: Panel, records: Iterable[Record]) -> Iterator[Row]:
@@ -20,11 +20,14 @@ def score_records(panel: Panel, records: Iterable[Record]) -> Iterator[Row]:
         CheckpointError: when no filter of the panel opens.
     """
     panel.load()
-    return ordered_map(lambda record: _row(panel, record), records, panel.threads)
+    return ordered_map(lambda record: score_record(panel, record), records, panel.threads)
 
 
-def _row(panel: Panel, record: Record) -> Row:
+def score_record(panel: Panel, record: Record) -> Row:
+    """Score one record, whatever it is."""
     value = record.value
     if isinstance(value, RecordError):
-        return Row(record.row, None, {each.name: each.refuse(value, None) for each in panel.filters})
-    return Row(record.row, record_title(value), panel.score(value))
+        title, scores = None, {each.name: each.refuse(value, None) for each in panel.filters}
+    else:
+        title, scores = record_title(value), panel.score(value)
+    return Row(record.row, title, scores, record.source, record.index)

@@ -24,12 +24,14 @@ MAX_DOCUMENT_BYTES = 512 * 2**20
 
 _MEBIBYTE = 2**20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# UTF-32 begins with the marks of UTF-16, or with two zero bytes before one.
+_OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _DELIMITERS = ",;\t"
 
 
 def read_json_lines(file: BinaryIO, name: str) -> Iterator[tuple[object, int]]:
     """Read one JSON record a line; lines of white space only hold none."""
-    for number, (line, position) in enumerate(_lines(file), start=1):
+    for number, (line, position) in enumerate(_lines(file, name), start=1):
         place = f"line {number} of {_shown(name)}"
         if line is None:
             yield RecordError(Status.TOO_LONG, f"{place} has more than {MAX_LINE_BYTES // _MEBIBYTE} MiB"), position
@@ -49,7 +51,7 @@ def read_json(file: BinaryIO, name: str) -> Iterator[tuple[object, int]]:
             f"{name} has more than {MAX_DOCUMENT_BYTES // _MEBIBYTE} MiB; a JSON array is read as a whole. "
             f"Make it one record a line: jq -c '.[]' {name} > records.jsonl"
         )
-    parsed = parse_json(document, name)
+    parsed = parse_json(_unmarked(document, name), name)
     if isinstance(parsed, RecordError):
         raise CorpusError(f"{parsed}. A file with one record a line must end in .jsonl")
     records = parsed if isinstance(parsed, list) else [parsed]
@@ -68,7 +70,7 @@ def read_csv(file: BinaryIO, name: str) -> Iterator[tuple[object, int]]:
 
     def text() -> Iterator[str]:
         nonlocal position
-        for line, position in _lines(file):  # noqa: B007
+        for line, position in _lines(file, name):  # noqa: B007
             if line is None:
                 raise CorpusError(f"{name}: a line has more than {MAX_LINE_BYTES // _MEBIBYTE} MiB; is it CSV?")
             # Bytes that are not UTF-8 stay marked, and fail the record they stand in only.
@@ -108,20 +110,30 @@ def _csv_record(header: list[str], row: list[str], place: str) -> object:
     return dict(zip(header, row, strict=True))
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
+def _lines(file: BinaryIO, name: str) -> Iterator[tuple[bytes | None, int]]:
     """Yield each line, or None for one beyond the limit, with the bytes read so far."""
     position = 0
     while line := file.readline(MAX_LINE_BYTES + 1):
-        if position == 0:
-            line = line.removeprefix(_BYTE_ORDER_MARK)
-        position += len(line)
+        first, position = position == 0, position + len(line)
         if len(line) <= MAX_LINE_BYTES:
-            yield line, position
+            # Files put together by `cat` have marks in their middle too.
+            yield (_unmarked(line, name) if first else line.removeprefix(_BYTE_ORDER_MARK)), position
             continue
         while line and not line.endswith(b"\n"):
             line = file.readline(_MEBIBYTE)
             position += len(line)
         yield None, position
+
+
+def _unmarked(start: bytes, name: str) -> bytes:
+    """Take the byte order mark of UTF-8 from the first bytes of a file.
+
+    Raises:
+        CorpusError: when another mark says that the whole file is UTF-16 or UTF-32.
+    """
+    if start.startswith(_OTHER_MARKS):
+        raise CorpusError(f"{_shown(name)} is UTF-16 or UTF-32; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW")
+    return start.removeprefix(_BYTE_ORDER_MARK)
 
 
 def _shown(name: str) -> str:

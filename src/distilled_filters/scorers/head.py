@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,7 @@ from safetensors.numpy import load_file
 from distilled_filters.errors import HeadNotFoundError
 from distilled_filters.scorers.lexical import Bag
 
-__all__ = ["ZeroInflatedHead"]
+__all__ = ["ZeroInflatedHead", "read_tensors"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -37,6 +39,7 @@ class ZeroInflatedHead:
         self, weight: FloatArray, bias: FloatArray, lexical: npt.NDArray[np.float16], blend: FloatArray
     ) -> None:
         """Keep the tensors."""
+        self.dimensions = len(bias) - 1
         self._weight = weight
         self._bias = bias
         self._lexical = lexical
@@ -55,14 +58,7 @@ class ZeroInflatedHead:
             "lexical": ((vocabulary,), "float16"),
             "blend": ((3,), "float32"),
         }
-        try:
-            tensors = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise HeadNotFoundError(f"{path}: not a safetensors file: {error}") from error
-        found = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in tensors.items()}
-        if found != expected:
-            raise HeadNotFoundError(f"{path}: expected tensors {expected}, found {found}")
-        return cls(**tensors)
+        return cls(**read_tensors(path, expected))
 
     def first_look(self, bag: Bag) -> float:
         """Return how much an article's words alone speak for the scope; NaN stays NaN."""
@@ -89,3 +85,19 @@ class ZeroInflatedHead:
         logit = self._slope * (float(answers[0]) + self._strength * first_look - self._shift)
         # Squashing would make a number of what is none.
         return 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0))) if math.isfinite(logit) else math.nan
+
+
+def read_tensors(path: Path, expected: Mapping[str, tuple[tuple[int, ...], str]]) -> dict[str, npt.NDArray[Any]]:
+    """Read a head's tensors, which must be those expected: `{name: (shape, type)}`.
+
+    Raises:
+        HeadNotFoundError: when tensors are missing, extra, misshapen or of another type.
+    """
+    try:
+        tensors: dict[str, npt.NDArray[Any]] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise HeadNotFoundError(f"{path}: not a safetensors file: {error}") from error
+    found = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in tensors.items()}
+    if found != expected:
+        raise HeadNotFoundError(f"{path}: expected tensors {expected}, found {found}")
+    return tensors

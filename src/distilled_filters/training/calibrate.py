@@ -28,7 +28,7 @@ from distilled_filters.training.first_look import Screen, fit_first_looks
 from distilled_filters.training.folder import write_checkpoint
 from distilled_filters.training.predict import averages, embed, open_filters, raw_scores, read_unlabelled
 
-__all__ = ["Fitted", "calibrate", "write_identity"]
+__all__ = ["Fitted", "calibrate", "fit_tables", "write_identity"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -91,38 +91,59 @@ def calibrate(data: Path, filters: Path) -> dict[str, Fitted]:
     found, _, _ = open_filters(filters)
     kept = {}
     for each in found:
-        spec, digest = each.spec, each.weights.head.sha256
-        judged, judged_labels = raw_scores(each, judging_embeddings, judging_bags), true_dimensions(judging, spec)
-        tables = _isotonic(
-            spec,
-            raw_scores(each, fitting_embeddings, fitting_bags),
-            true_dimensions(fitting, spec),
-            judged,
-            judged_labels,
-        )
-        calibration = Calibration(head_sha256=digest, dimensions=tables, intervals=_no_intervals())
-        predicted = averages(_apply(calibration, judged, spec), spec)
-        intervals = _intervals(predicted, averages(judged_labels, spec))
-        calibration = calibration.model_copy(update={"intervals": intervals})
-        natural = [i for i, example in enumerate(judging) if example.stratum == "natural"]
-        reference = np.concatenate(
-            [
-                averages(_apply(calibration, raw_scores(each, pool_embeddings, pool_bags), spec), spec),
-                predicted[natural],
-            ]
-        )
-        _write_tables(
+        isotonic = fit_tables(
+            each,
             each.folder,
-            calibration,
-            Percentiles(
-                head_sha256=digest,
-                source=f"{len(reference)} production-like articles: the unlabelled pool, the natural validation rows",
-                averages=_quantiles(reference),
-            ),
+            fitting,
+            raw_scores(each, fitting_embeddings, fitting_bags),
+            judging,
+            raw_scores(each, judging_embeddings, judging_bags),
+            raw_scores(each, pool_embeddings, pool_bags),
         )
         _write_checkpoint(each, screens[each.name])
-        kept[each.name] = Fitted(list(tables), screens[each.name])
+        kept[each.name] = Fitted(isotonic, screens[each.name])
     return kept
+
+
+def fit_tables(
+    each: Filter,
+    folder: Path,
+    fitting: Sequence[Example],
+    fitted: FloatArray,
+    judging: Sequence[Example],
+    judged: FloatArray,
+    pool: FloatArray,
+) -> list[str]:
+    """Fit and write the tables of a filter's checkpoint; return the dimensions that got an isotonic table.
+
+    Args:
+        each: The filter on that checkpoint.
+        folder: Where its head and tables lie.
+        fitting: The calibration split.
+        fitted: Its raw scores, (n, d).
+        judging: The validation split.
+        judged: Its raw scores, (m, d).
+        pool: Those of unlabelled, production-like articles, (k, d).
+    """
+    spec, digest = each.spec, each.weights.head.sha256
+    judged_labels = true_dimensions(judging, spec)
+    tables = _isotonic(spec, fitted, true_dimensions(fitting, spec), judged, judged_labels)
+    calibration = Calibration(head_sha256=digest, dimensions=tables, intervals=_no_intervals())
+    predicted = averages(_apply(calibration, judged, spec), spec)
+    intervals = _intervals(predicted, averages(judged_labels, spec))
+    calibration = calibration.model_copy(update={"intervals": intervals})
+    natural = [i for i, example in enumerate(judging) if example.stratum == "natural"]
+    reference = np.concatenate([averages(_apply(calibration, pool, spec), spec), predicted[natural]])
+    _write_tables(
+        folder,
+        calibration,
+        Percentiles(
+            head_sha256=digest,
+            source=f"{len(reference)} production-like articles: the unlabelled pool, the natural validation rows",
+            averages=_quantiles(reference),
+        ),
+    )
+    return list(tables)
 
 
 def _refuse_too_few(data: Path, fitting: Sequence[Example], judging: Sequence[Example]) -> None:

@@ -38,6 +38,8 @@ def compare(runs: Sequence[Run]) -> list[Compared]:
     `ranking` are the same.
     """
     defaults = Recipe().model_dump(mode="json")
+    # Experts have settings that encoders lack.
+    defaults |= {key: None for run in runs for key in run.recipe if key not in defaults}
     recipes = [{**defaults, **run.recipe} for run in runs]
     for recipe in recipes:
         if recipe["teacher"] is None:

@@ -31,7 +31,7 @@ from distilled_filters.training.student import Student
 from distilled_filters.training.vocabulary import TokenChange, compare_tokenizers, count_pieces, prune_tokenizer
 from distilled_filters.training.weights import heads_of, mean_student
 
-__all__ = ["BOUNDS", "MOST_GROWTH", "ExportRefusedError", "Exported", "Pruning", "export"]
+__all__ = ["BOUNDS", "MOST_GROWTH", "ExportRefusedError", "Exported", "Pruning", "check_name", "export", "move"]
 
 BOUNDS: Mapping[Precision, float] = {"int8": 0.05, "fp16": 0.005, "fp32": 0.001}
 """The largest mean absolute change of raw scores, 0-10, with which filters are written."""
@@ -106,7 +106,7 @@ def export(
         ExportRefusedError: when scores or tokens change by more than `BOUNDS` or
             `MOST_GROWTH` allow; nothing is written then.
     """
-    _check_name(backbone)
+    check_name(backbone)
     heads = heads_of(runs[0])
     homes = [home for home in newest_folders(filters) if heads is None or home.parent.name in heads]
     lenses = [read_lens_spec(home / "filter.toml") for home in homes]
@@ -162,11 +162,16 @@ def export(
         )
         measured = {key: value for key, value in asdict(exported).items() if key != "folder"}
         write_json(folder / "metrics.json", measured)
-        _move(stage, filters)
+        move(stage, filters)
     return exported
 
 
-def _check_name(backbone: str) -> None:
+def check_name(backbone: str) -> None:
+    """Refuse what cannot name a backbone's folder.
+
+    Raises:
+        SettingError: with an example.
+    """
     if not re.fullmatch(rf"{NAME_PATTERN}/v[1-9][0-9]*", backbone):
         raise SettingError(f"--backbone takes a name and a version such as me5_small/v1, not {backbone!r}")
 
@@ -231,7 +236,7 @@ def _refuse_change(parity: Parity, precision: Precision) -> None:
         )
 
 
-def _move(stage: Path, filters: Path) -> None:
+def move(stage: Path, filters: Path) -> None:
     """Put the staged files in place, specs last: until they name the new digests, the old files are asked for."""
     files = sorted((path for path in stage.rglob("*") if path.is_file()), key=lambda path: path.suffix == ".toml")
     for path in files:

@@ -17,9 +17,10 @@ from distilled_filters.spec import FileRef, read_backbone_spec, read_filter_spec
 __all__ = ["file_ref", "write_backbone_spec", "write_checkpoint", "write_head"]
 
 
-def file_ref(path: Path) -> FileRef:
-    """Return the reference of a file as it is now."""
-    return FileRef(path=path.name, sha256=sha256_of(path), size=path.stat().st_size)
+def file_ref(path: Path, folder: Path | None = None) -> FileRef:
+    """Return the reference of a file as it is now, by its place in `folder`: by default the one it lies in."""
+    name = path.relative_to(folder or path.parent).as_posix()
+    return FileRef(path=name, sha256=sha256_of(path), size=path.stat().st_size)
 
 
 def write_backbone_spec(folder: Path, fields: Mapping[str, Any]) -> None:
@@ -38,21 +39,30 @@ def write_head(folder: Path, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
     write_bytes(folder / "head.safetensors", save(dict(tensors)))
 
 
-def write_checkpoint(folder: Path, name: str, fields: Mapping[str, Any]) -> None:
-    """Put a checkpoint's entry into `filter.toml`, with the digests of its files, and check the spec."""
+def write_checkpoint(folder: Path, name: str, fields: Mapping[str, Any], **files: Path) -> None:
+    """Put a checkpoint's entry into `filter.toml`, with the digests of its files, and check the spec.
+
+    The files are by default head and tables as they lie in the folder.
+    """
     path = folder / "filter.toml"
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
     entry = tomlkit.table()
-    entry.update(fields)
-    for key, file in (
-        ("head", "head.safetensors"),
-        ("calibration", "calibration.json"),
-        ("percentiles", "percentiles.json"),
-    ):
-        table = tomlkit.inline_table()
-        table.update(file_ref(folder / file).model_dump())
-        entry[key] = table
+    entry.update({key: value for key, value in fields.items() if not isinstance(value, Mapping)})
+    refs = {key: file_ref(path, folder).model_dump() for key, path in (files or _files(folder)).items()}
+    for key, value in {**fields, **refs}.items():
+        if isinstance(value, Mapping):
+            table = tomlkit.inline_table()
+            table.update(value)
+            entry[key] = table
     checkpoints = document.setdefault("checkpoints", tomlkit.table(is_super_table=True))
     checkpoints[name] = entry
     write_text(path, tomlkit.dumps(document))
     read_filter_spec(path)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {
+        "head": folder / "head.safetensors",
+        "calibration": folder / "calibration.json",
+        "percentiles": folder / "percentiles.json",
+    }

@@ -109,7 +109,7 @@ def _by_torch(student: Student, windows: Sequence[Window]) -> tuple[FloatArray, 
     )
     logits = []
     try:
-        for window in tqdm(windows, desc="torch", unit="article"):
+        for window in tqdm(windows, desc="torch", unit="article", disable=None):
             ids = torch.from_numpy(window.ids)[None]
             logits.append(student(ids, torch.ones_like(ids))["logits"][0].double().numpy())
     finally:

@@ -18,11 +18,21 @@ from distilled_filters.parallel import ordered_map
 from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.registry import newest_folders
 from distilled_filters.scorers.lexical import Bag
+from distilled_filters.scorers.linear import LinearScorer
 from distilled_filters.scorers.onnx import Backbone, open_backbone
-from distilled_filters.spec import LensSpec
+from distilled_filters.spec import LensSpec, LinearCheckpoint
 from distilled_filters.threads import thread_count
 
-__all__ = ["averages", "embed", "medium_and_above", "open_filters", "open_shared", "raw_scores", "read_unlabelled"]
+__all__ = [
+    "averages",
+    "embed",
+    "medium_and_above",
+    "open_filters",
+    "open_shared",
+    "raw_scores",
+    "read_unlabelled",
+    "student_of",
+]
 
 FloatArray = npt.NDArray[np.float64]
 Embeddings = npt.NDArray[np.float32]
@@ -32,7 +42,7 @@ def open_filters(filters: Path) -> tuple[list[Filter], Backbone, Preprocessor]:
     """Open the newest version of every filter under a `filters/` folder, and what they share.
 
     Raises:
-        SettingError: when the filters do not share one backbone and preprocessing.
+        SettingError: when the filters do not share one backbone and preprocessing, or one is no encoder student.
     """
     found = [Filter(folder) for folder in newest_folders(filters)]
     return found, *open_shared(found)
@@ -42,8 +52,11 @@ def open_shared(found: Sequence[Filter]) -> tuple[Backbone, Preprocessor]:
     """Open the backbone that filters share, and how they read articles.
 
     Raises:
-        SettingError: when the filters do not share one backbone and preprocessing.
+        SettingError: when the filters do not share one backbone and preprocessing, or one is no encoder student.
     """
+    for each in found:
+        if not isinstance(each.weights, LinearCheckpoint):
+            raise _no_student(each)
     kinds = {(each.weights.backbone_sha256, each.spec.preprocessing) for each in found}
     if len(kinds) != 1:
         raise SettingError("these filters do not share one backbone and one [preprocessing]; handle them apart")
@@ -59,13 +72,32 @@ def embed(backbone: Backbone, windows: Sequence[Window], label: str) -> Embeddin
     return np.stack(list(tqdm(rows, desc=label, total=len(windows), unit="article", disable=None)))
 
 
+def student_of(each: Filter) -> LinearScorer:
+    """Return a filter's opened encoder student.
+
+    Raises:
+        SettingError: when the filter's checkpoint is of another kind.
+    """
+    scorer = each.scorer
+    if not isinstance(scorer, LinearScorer):
+        raise _no_student(each)
+    return scorer
+
+
+def _no_student(each: Filter) -> SettingError:
+    return SettingError(
+        f"{each.name}'s checkpoint {each.checkpoint} is no encoder student but {each.weights.kind}; make an "
+        "encoder student its default_checkpoint"
+    )
+
+
 def raw_scores(each: Filter, embeddings: Embeddings, bags: Sequence[Bag]) -> FloatArray:
     """Return a filter's uncalibrated dimensions (n, d), 0-10; zeros where its screen ends early."""
-    nothing = [0.0] * len(each.spec.dimensions)
-    looks = [each.first_look(bag) for bag in bags]
+    student, nothing = student_of(each), [0.0] * len(each.spec.dimensions)
+    looks = [student.first_look(bag) for bag in bags]
     return np.array(
         [
-            nothing if look is None else each.head(embedding, look)
+            nothing if look is None else student.head(embedding, look)
             for embedding, look in zip(embeddings, looks, strict=True)
         ]
     )

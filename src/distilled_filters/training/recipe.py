@@ -14,33 +14,24 @@ from distilled_filters.errors import SettingError
 from distilled_filters.spec import problems_of
 from distilled_filters.training.record import read_run
 
-__all__ = ["Recipe", "make_recipe", "nearest", "read_recipe"]
+__all__ = ["Course", "Recipe", "make_recipe", "nearest", "read_recipe"]
 
 _Positive = Annotated[float, Field(gt=0)]
 _Folder = Annotated[str, Field(min_length=1)]
 
 
-class Recipe(BaseModel):
-    """Everything that decides a training run beside its data.
+class Course(BaseModel):
+    """What every kind of student is trained by.
 
     The fields' descriptions are also the help texts of `distillery train`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base: Annotated[_Folder, Field(description="Base encoder: a Hub id or a folder.")] = (
-        "intfloat/multilingual-e5-small"
-    )
-    layers: Annotated[int | None, Field(ge=1, description="Keep the encoder's first N layers; all by default.")] = None
+    base: Annotated[_Folder, Field(description="The model to start from: a Hub id or a folder.")]
     filters: Annotated[
         tuple[str, ...], Field(description="Train heads for this filter only; may be repeated. All by default.")
     ] = ()
-    start: Annotated[
-        _Folder | None,
-        Field(
-            description="Go on from this finished run's student. With fewer --layers, its first ones and fresh heads."
-        ),
-    ] = None
     epochs: Annotated[_Positive, Field(description="Passes over as many articles as the training split has.")] = 4
     batch_size: Annotated[int, Field(ge=1, description="Articles a step.")] = 16
     encoder_learning_rate: Annotated[
@@ -58,16 +49,6 @@ class Recipe(BaseModel):
         _Positive,
         Field(description="How many times as often an article of the medium tier or above in any lens is drawn."),
     ] = 1
-    teacher: Annotated[
-        _Folder | None, Field(description="A finished run whose outputs the student imitates beside the labels.")
-    ] = None
-    distil_weight: Annotated[
-        float, Field(gt=0, le=1, description="The teacher's share of the loss; the labels have the rest.")
-    ] = 0.5
-    unlabelled: Annotated[
-        _Folder | None,
-        Field(description="JSON lines of further articles, on which the student learns from the teacher alone."),
-    ] = None
     evaluate_every: Annotated[
         int, Field(ge=1, description="Steps between looks at the validation split, and between checkpoints.")
     ] = 200
@@ -77,12 +58,6 @@ class Recipe(BaseModel):
     ] = None
     bf16: Annotated[bool, Field(description="bfloat16 autocast, faster where the processor has it.")] = True
     seed: Annotated[int, Field(ge=0, description="Seed of shuffling, needle sampling and dropout.")] = 20
-
-    @field_validator("start", "teacher", "unlabelled")
-    @classmethod
-    def _is_plain_path(cls, value: str | None) -> str | None:
-        # `runs/first/` and `runs/first` are one recipe.
-        return None if value is None else str(Path(value))
 
     @field_validator("regression")
     @classmethod
@@ -97,6 +72,42 @@ class Recipe(BaseModel):
         from distilled_filters.training.losses import RANKING
 
         return {_known(name, RANKING, "ranking loss"): weight for name, weight in value.items()}
+
+    @property
+    def articles_at_once(self) -> int:
+        """How many articles of a step are worked out together."""
+        return self.batch_size
+
+
+class Recipe(Course):
+    """Everything that decides the training of an encoder student beside its data."""
+
+    base: Annotated[_Folder, Field(description="Base encoder: a Hub id or a folder.")] = (
+        "intfloat/multilingual-e5-small"
+    )
+    layers: Annotated[int | None, Field(ge=1, description="Keep the encoder's first N layers; all by default.")] = None
+    start: Annotated[
+        _Folder | None,
+        Field(
+            description="Go on from this finished run's student. With fewer --layers, its first ones and fresh heads."
+        ),
+    ] = None
+    teacher: Annotated[
+        _Folder | None, Field(description="A finished run whose outputs the student imitates beside the labels.")
+    ] = None
+    distil_weight: Annotated[
+        float, Field(gt=0, le=1, description="The teacher's share of the loss; the labels have the rest.")
+    ] = 0.5
+    unlabelled: Annotated[
+        _Folder | None,
+        Field(description="JSON lines of further articles, on which the student learns from the teacher alone."),
+    ] = None
+
+    @field_validator("start", "teacher", "unlabelled")
+    @classmethod
+    def _is_plain_path(cls, value: str | None) -> str | None:
+        # `runs/first/` and `runs/first` are one recipe.
+        return None if value is None else str(Path(value))
 
     @model_validator(mode="after")
     def _has_a_teacher(self) -> Self:
@@ -125,8 +136,10 @@ def make_recipe(fields: Mapping[str, Any]) -> Recipe:
     """
     inherited = {}
     if fields.get("start"):
-        earlier = read_run(Path(fields["start"])).recipe
-        inherited = {key: earlier[key] for key in ("base", "layers")}
+        run = read_run(Path(fields["start"]))
+        if run.is_expert:
+            raise SettingError(f"{run.folder} trained a language model; an encoder cannot go on from it")
+        inherited = {key: run.recipe[key] for key in ("base", "layers")}
     try:
         return Recipe.model_validate({**inherited, **fields})
     except ValidationError as error:

@@ -7,6 +7,7 @@ comes last, so that a folder which has one is finished.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -27,6 +28,7 @@ __all__ = ["STUDENT_FILE", "Run", "begin", "digests", "environment", "finish", "
 STUDENT_FILE = "student.safetensors"
 _RECORD_FILE = "recipe.json"
 _LIBRARIES = ("distilled-filters", "torch", "transformers", "accelerate", "tokenizers", "numpy", "scikit-learn")
+_OF_EXPERTS = ("peft", "bitsandbytes")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Run:
     recipe: dict[str, Any]
     history: list[dict[str, Any]]
     lenses: dict[str, list[str]] | None
+
+    @property
+    def is_expert(self) -> bool:
+        """Whether a language model was trained, and no encoder."""
+        return "method" in self.recipe
 
     @property
     def weights(self) -> Path:
@@ -140,9 +147,10 @@ def environment() -> dict[str, Any]:
     import torch
 
     cuda = torch.cuda.is_available()
+    libraries = (*_LIBRARIES, *(name for name in _OF_EXPERTS if importlib.util.find_spec(name)))
     return {
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+        **{name: importlib.metadata.version(name) for name in libraries},
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name() if cuda else f"cpu ({platform.machine()}, {os.cpu_count()} processors)",
         "threads": torch.get_num_threads(),

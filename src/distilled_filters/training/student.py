@@ -1,9 +1,10 @@
-"""The encoder student: one shared encoder, one zero-inflated linear head a lens."""
+"""Students: a model that reads, one zero-inflated linear head a lens."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from transformers import AutoModel
 from distilled_filters.spec import LensSpec
 from distilled_filters.training.losses import RANKING, REGRESSION
 
-__all__ = ["SCALE", "Student", "head_rows"]
+__all__ = ["SCALE", "HeadedStudent", "Student", "head_rows"]
 
 # Targets are trained on 0-1; the heads' files hold the oracle's 0-10.
 SCALE = 10.0
@@ -28,40 +29,27 @@ def head_rows(lenses: Sequence[LensSpec]) -> dict[str, slice]:
     return rows
 
 
-class Student(nn.Module):
-    """A transformer encoder, mean pooling over tokens, and one linear layer for all heads.
+class HeadedStudent(nn.Module):
+    """A language model and one linear layer for all heads.
 
     For every lens the head gives P(in scope) and the dimension scores of an article in
-    scope; the score is their product. Word embeddings stay frozen: seven languages
-    share them, and a few thousand articles touch only some.
+    scope; the score is their product. A kind of student says how it embeds an article.
 
     Args:
-        base: The base encoder, a Hub id or a folder.
+        encoder: The model whose states the head reads.
         lenses: What to make heads for.
-        layers: How many of the encoder's first layers to keep; None for all.
         regression: The loss on dimensions and averages, a name in `REGRESSION`.
         ranking: The weight of each ranking loss beside it, by its name in `RANKING`.
     """
 
     def __init__(
-        self,
-        base: str | Path,
-        lenses: Sequence[LensSpec],
-        layers: int | None = None,
-        *,
-        regression: str = "huber",
-        ranking: Mapping[str, float] | None = None,
+        self, encoder: nn.Module, lenses: Sequence[LensSpec], regression: str, ranking: Mapping[str, float] | None
     ) -> None:
-        """Load the encoder and make a head that answers zero."""
+        """Make a head that answers zero."""
         super().__init__()
         self._distance = REGRESSION[regression]
         self._ranking = {RANKING[name]: weight for name, weight in (ranking or {}).items()}
-        # Dropout of attention weights would keep torch from its fused attention: half the speed on a CPU.
-        options: dict[str, float] = {"attention_probs_dropout_prob": 0.0}
-        if layers is not None:
-            options["num_hidden_layers"] = layers
-        self.encoder = AutoModel.from_pretrained(base, add_pooling_layer=False, dtype=torch.float32, **options)
-        self.encoder.embeddings.word_embeddings.requires_grad_(False)
+        self.encoder: Any = encoder
         self.rows = head_rows(lenses)
         self.weights = {lens.name: torch.tensor([d.weight for d in lens.dimensions]) for lens in lenses}
         width = self.encoder.config.hidden_size
@@ -102,10 +90,8 @@ class Student(nn.Module):
         return weight, bias
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return mean-pooled embeddings, (batch, dims)."""
-        hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+        """Return embeddings, (batch, dims)."""
+        raise NotImplementedError
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
         """Return `logits` (batch, rows) and, with labels of the same shape, `loss`.
@@ -144,3 +130,42 @@ class Student(nn.Module):
             + 3 * average_loss / lenses
             + ranking_loss / lenses
         )
+
+
+class Student(HeadedStudent):
+    """The encoder student: a transformer encoder, and mean pooling over tokens.
+
+    Word embeddings stay frozen: seven languages share them, and a few thousand articles
+    touch only some.
+
+    Args:
+        base: The base encoder, a Hub id or a folder.
+        lenses: What to make heads for.
+        layers: How many of the encoder's first layers to keep; None for all.
+        regression: As for `HeadedStudent`.
+        ranking: As for `HeadedStudent`.
+    """
+
+    def __init__(
+        self,
+        base: str | Path,
+        lenses: Sequence[LensSpec],
+        layers: int | None = None,
+        *,
+        regression: str = "huber",
+        ranking: Mapping[str, float] | None = None,
+    ) -> None:
+        """Load the encoder and make a head that answers zero."""
+        # Dropout of attention weights would keep torch from its fused attention: half the speed on a CPU.
+        options: dict[str, float] = {"attention_probs_dropout_prob": 0.0}
+        if layers is not None:
+            options["num_hidden_layers"] = layers
+        encoder = AutoModel.from_pretrained(base, add_pooling_layer=False, dtype=torch.float32, **options)
+        encoder.embeddings.word_embeddings.requires_grad_(False)
+        super().__init__(encoder, lenses, regression, ranking)
+
+    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return mean-pooled embeddings, (batch, dims)."""
+        hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * mask).sum(dim=1) / mask.sum(dim=1)

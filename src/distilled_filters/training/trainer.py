@@ -27,8 +27,8 @@ from distilled_filters.training.batches import NeedleSampler, Rows, collate
 from distilled_filters.training.curves import write_curves
 from distilled_filters.training.data import Example
 from distilled_filters.training.distil import distillation
-from distilled_filters.training.recipe import Recipe
-from distilled_filters.training.student import SCALE, Student
+from distilled_filters.training.recipe import Course, Recipe
+from distilled_filters.training.student import SCALE, HeadedStudent
 
 __all__ = ["StudentTrainer", "device", "is_needle", "ranking"]
 
@@ -55,8 +55,8 @@ class StudentTrainer(Trainer):
 
     def __init__(
         self,
-        student: Student,
-        recipe: Recipe,
+        student: HeadedStudent,
+        recipe: Course,
         lenses: Sequence[LensSpec],
         rows: Rows,
         needles: Sequence[bool],
@@ -67,6 +67,7 @@ class StudentTrainer(Trainer):
         self._recipe = recipe
         self._student = student
         self._needles = needles
+        self._distil_weight = recipe.distil_weight if isinstance(recipe, Recipe) else 0.0
         self._begun = time.monotonic()
         self._earlier_minutes: float | None = None
         callbacks: list[TrainerCallback] = [_Bar(), _Curves(output)]
@@ -108,7 +109,7 @@ class StudentTrainer(Trainer):
         outputs = model(**inputs)
         loss = outputs["loss"]
         if teacher is not None:
-            share = self._recipe.distil_weight
+            share = self._distil_weight
             loss = (1 - share) * loss + share * distillation(outputs["logits"], teacher, self._student.rows)
         return (loss, outputs) if return_outputs else loss
 
@@ -120,13 +121,14 @@ class StudentTrainer(Trainer):
         super().log(logs, start_time)
 
 
-def _arguments(recipe: Recipe, output: Path, articles: int) -> TrainingArguments:
+def _arguments(recipe: Course, output: Path, articles: int) -> TrainingArguments:
     steps = math.ceil(math.ceil(articles / recipe.batch_size) * recipe.epochs)
     return TrainingArguments(
         output_dir=str(output / "checkpoints"),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=recipe.batch_size,
+        per_device_train_batch_size=recipe.articles_at_once,
+        per_device_eval_batch_size=recipe.articles_at_once,
+        gradient_accumulation_steps=-(-recipe.batch_size // recipe.articles_at_once),
         learning_rate=recipe.encoder_learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=int(recipe.warmup * steps),
@@ -194,7 +196,7 @@ def _average(dimensions: Any, lens: LensSpec) -> Any:
     return dimensions @ np.array([dimension.weight for dimension in lens.dimensions])
 
 
-def ranking(prediction: EvalPrediction, student: Student, lenses: Sequence[LensSpec]) -> dict[str, float]:
+def ranking(prediction: EvalPrediction, student: HeadedStudent, lenses: Sequence[LensSpec]) -> dict[str, float]:
     """Return average precisions on the validation split: of scope, of the medium tier, and the mean of both.
 
     Each is a mean over lenses; a lens of which the split has no positive is left out.

@@ -54,7 +54,9 @@ def count_pieces(tokenizer: Tokenizer, corpus: Path) -> Counter[int]:
         CorpusError: when the file's format is not known, or it cannot be read.
     """
     counts: Counter[int] = Counter()
-    for record in tqdm(read_corpus(find_sources([str(corpus)])), desc=f"pieces of {corpus.name}", unit="article"):
+    for record in tqdm(
+        read_corpus(find_sources([str(corpus)])), desc=f"pieces of {corpus.name}", unit="article", disable=None
+    ):
         try:
             article = Article.parse(record.value)
         except RecordError:

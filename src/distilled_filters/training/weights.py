@@ -28,6 +28,8 @@ def finished_student(folder: Path, lenses: Sequence[LensSpec]) -> Student:
         SettingError: when the run has no such heads, or other dimensions.
     """
     run = read_run(folder)
+    if run.is_expert:
+        raise SettingError(f"{folder} trained a language model, no encoder student")
     # Its report of layers left out says nothing that the recipe does not.
     logging.set_verbosity_error()
     logging.disable_progress_bar()

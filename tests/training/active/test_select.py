@@ -14,7 +14,7 @@ pytest.importorskip("datasketch")
 
 from distilled_filters.cli.app import app
 from distilled_filters.training.active.strategies import MIX_PARTS
-from tests.conftest import Document, rows
+from tests.conftest import FILTERS, Document, rows
 
 Select = Callable[..., Result]
 
@@ -67,7 +67,8 @@ def test_predicted_high_takes_what_scores_best(select: Select, tmp_path: Path) -
 
 
 def test_two_lenses_take_turns(select: Select, tmp_path: Path) -> None:
-    assert select("-f", "uplifting", "-f", "belonging", "-n", "4").exit_code == 0
+    folder = FILTERS / "belonging" / "v1"
+    assert select("-f", "uplifting", "-f", str(folder), "-n", "4").exit_code == 0
     assert [row["selected_for"] for row in rows(tmp_path / "picked.jsonl")] == ["uplifting", "belonging"] * 2
 
 
@@ -137,3 +138,11 @@ def test_a_pool_of_nothing_says_why(select: Select, tmp_path: Path, pool: Path) 
     done = select("-f", "uplifting", "--labelled", str(pool))
     assert done.exit_code == 2
     assert "13 labelled" in done.stderr
+
+
+def test_a_seed_that_is_no_article_is_named(select: Select, tmp_path: Path) -> None:
+    (tmp_path / "seeds.jsonl").write_text("not json\n", encoding="utf-8")
+    done = select("--seeds", str(tmp_path / "seeds.jsonl"))
+    assert done.exit_code == 2
+    assert "seed 1 cannot be read: " in done.stderr
+    assert "RecordError" not in done.stderr

@@ -198,6 +198,18 @@ def test_the_key_goes_into_the_request_and_nowhere_else(
     assert "sk-very-secret" not in written
 
 
+@pytest.mark.parametrize("stand_in", ["1", "choices", "none"])
+def test_what_stands_in_for_a_key_is_not_cut_out_of_answers(
+    stand_in: str, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command itself says: to any text where the server asks for none."""
+    monkeypatch.setenv("ORACLE_API_KEY", stand_in)
+    with ScriptedOracle(answer) as server:
+        ask(server, calls, attempts=1)
+    assert "[key]" not in calls.path.read_text(encoding="utf-8")
+    assert server.account.calls == 1
+
+
 def test_a_remote_endpoint_without_a_key_is_refused(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ORACLE_API_KEY", raising=False)
     with pytest.raises(SettingError, match="ORACLE_API_KEY"):

@@ -181,6 +181,34 @@ def test_several_oracles_agree_or_a_third_decides_blind(label: Label, tmp_path: 
     assert len(read(tmp_path / "labels" / "readings.jsonl")) == 2 * len(rows)
 
 
+def test_adjudication_is_told_and_agreed_on_before_it_is_paid(label: Label, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from distilled_filters.cli.app import app
+    from tests.training.oracle.conftest import arguments
+
+    def say(ask: Ask) -> dict[str, Any]:
+        return judge(ask, 6.0 if ask.body["model"] == "two" else 0.0)
+
+    rows, folder = articles(8), tmp_path / "labels"
+    with ScriptedOracle(say) as server:
+        label(server, rows, models=("one", "two"))
+        before = len(server.asks)
+        line = ["label", *arguments(server.url, tmp_path / "articles.jsonl", folder, ("one", "two"))]
+        line = [part for part in line if part != "--yes"]
+        # As after a kill, which leaves the folder behind the journal.
+        (folder / "readings.jsonl").unlink()
+        done = CliRunner().invoke(app, [*line, "--adjudicate", "three"])
+        assert (done.exit_code, len(server.asks)) == (2, before)
+        assert "say --yes" in done.stderr
+        told = int(done.stderr.split(" questions to ask")[0].split()[-1])
+        paid = CliRunner().invoke(app, [*line, "--adjudicate", "three", "--yes"])
+        assert paid.exit_code == 0, paid.stderr
+        assert len(server.asks) - before == told >= 1
+        again = CliRunner().invoke(app, [*line, "--adjudicate", "three"])
+        assert (again.exit_code, len(server.asks) - before) == (0, told), "what is settled needs no consent"
+
+
 def test_one_folder_holds_one_prompt(label: Label, tmp_path: Path) -> None:
     with ScriptedOracle(judge) as server:
         label(server, articles(1))

@@ -62,6 +62,7 @@ def test_what_is_given_overrides_the_preset() -> None:
         ({"preset": "ollama"}, "--model"),
         ({"preset": "openai", "price_in": 1.0}, "belong together"),
         ({"preset": "openai", "timeout": 0.0}, "timeout is 0.0"),
+        ({"preset": "openai", "temperature": float("nan")}, "temperature is nan"),
     ],
 )
 def test_half_an_endpoint_is_refused(arguments: dict[str, object], words: str) -> None:

@@ -57,6 +57,15 @@ def test_a_file_of_articles_needs_its_labels_beside_it_or_named(data: Path, filt
     assert read_material(file, [elsewhere], filters).runs == whole.runs
 
 
+def test_a_folder_prepared_for_one_lens_is_judged_for_that_lens(data: Path, filters: Path) -> None:
+    """`prepare` writes lenses that nobody was asked about as null."""
+    names = [lens.name for lens in read_lenses(filters)]
+    scores = [5.0] * len(next(lens for lens in read_lenses(filters) if lens.name == LENS).dimensions)
+    run = {name: scores if name == LENS else None for name in names}
+    write(data / "labels.jsonl", [{"id": f"row-{n}", "runs": [run]} for n in range(9)])
+    assert [lens.name for lens in read_material(data, [], filters).lenses] == [LENS]
+
+
 def test_labels_of_one_lens_decide_what_is_judged(data: Path, filters: Path) -> None:
     dimensions = dict.fromkeys(read_lenses(filters)[1].dimension_names, 5.0)
     rows = [

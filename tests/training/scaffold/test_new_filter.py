@@ -62,6 +62,7 @@ def test_it_has_the_parts_of_the_shipped_prompts(tmp_path: Path) -> None:
         (("revival", *LENS, *DIMENSIONS, "--gate", "proof:3:3"), "gate.dimension 'proof' is none of"),
         (("revival", *LENS, *DIMENSIONS, "--gate", "evidence:30:3"), "30"),
         (("revival", *LENS, *DIMENSIONS, "--language", "English"), "languages"),
+        (("revival", *LENS, *DIMENSIONS, "--look-alike", "festivals: 99"), "scores are 0 to 10"),
         (("revival", *DIMENSIONS), "--lens must be given"),
         (("revival", "--json"), "--lens and --dimension must be given"),
     ],
@@ -118,6 +119,21 @@ def test_a_changed_prompt_is_sealed_before_training_and_never_after(tmp_path: Pa
     trained = tmp_path / "uplifting" / "v1" / "prompt.md"
     trained.write_text(trained.read_text(encoding="utf-8") + "x", encoding="utf-8")
     assert "new MAJOR version" in new(tmp_path, "uplifting", "--seal").stderr
+
+
+def test_the_newest_version_is_sealed(tmp_path: Path) -> None:
+    new(tmp_path, "revival", *LENS, *DIMENSIONS)
+    first, second = tmp_path / "revival" / "v1", tmp_path / "revival" / "v2"
+    shutil.copytree(first, second)
+    spec = (second / "filter.toml").read_text(encoding="utf-8")
+    (second / "filter.toml").write_text(spec.replace('version = "1.0.0"', 'version = "2.0.0"'), encoding="utf-8")
+    (second / "prompt.md").write_text((second / "prompt.md").read_text("utf-8") + "\nBe brief.\n", encoding="utf-8")
+    before = (first / "filter.toml").read_bytes()
+    done = new(tmp_path, "revival", "--seal")
+    assert done.exit_code == 0, done.stderr
+    assert read_template(second)[0].version == "2.0.0"
+    assert (first / "filter.toml").read_bytes() == before
+    assert "there are: revival" in new(tmp_path, "revivel", "--seal").stderr
 
 
 def test_label_and_prepare_take_it_as_it_is(tmp_path: Path) -> None:

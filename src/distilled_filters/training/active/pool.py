@@ -22,7 +22,7 @@ from distilled_filters.preprocess import Preprocessor, Window
 from distilled_filters.scorers.lexical import bag_of
 from distilled_filters.scorers.onnx import Backbone
 from distilled_filters.training.active.strategies import Candidates, disagreement_of
-from distilled_filters.training.predict import Embeddings, averages, embed, raw_scores
+from distilled_filters.training.predict import Embeddings, averages, embed, raw_scores, student_of
 
 __all__ = ["Labelled", "Pool", "candidates_of", "read_labelled", "read_pool", "read_seeds"]
 
@@ -137,6 +137,8 @@ def read_seeds(path: Path, preprocessor: Preprocessor, backbone: Backbone) -> Em
     windows = []
     for record in read_corpus(find_sources([str(path)])):
         try:
+            if isinstance(record.value, RecordError):
+                raise record.value
             windows.append(preprocessor(Article.parse(record.value)))
         except RecordError as error:
             raise SettingError(f"{path}: seed {record.row + 1} cannot be read: {error}") from error
@@ -163,11 +165,12 @@ def candidates_of(
 
     Raises:
         RecordError: when the filter's answers are not finite.
+        SettingError: when the filter's checkpoint is no encoder student.
     """
     if each is None:
         return Candidates(len(pool.rows), embeddings=embeddings, seeds=seeds)
-    bags = [bag_of(window.text) for window in pool.windows]
-    looks = np.array([each.head.first_look(bag) for bag in bags])
+    bags, head = [bag_of(window.text) for window in pool.windows], student_of(each).head
+    looks = np.array([head.first_look(bag) for bag in bags])
     raw = raw_scores(each, embeddings, bags)
     for row in raw:
         check_finite(row, each.spec.dimension_names)
@@ -177,7 +180,7 @@ def candidates_of(
         size=len(pool.rows),
         medium=each.spec.medium,
         averages=own,
-        scopes=np.array([each.head.scope(*pair) for pair in zip(embeddings, looks, strict=True)]),
+        scopes=np.array([head.scope(*pair) for pair in zip(embeddings, looks, strict=True)]),
         disagreement=disagreement_of([own, *others]),
         embeddings=embeddings,
         seeds=seeds,

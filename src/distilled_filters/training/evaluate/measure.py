@@ -16,6 +16,7 @@ from distilled_filters.calibration import Calibration, read_calibration
 from distilled_filters.errors import SettingError
 from distilled_filters.files import write_json
 from distilled_filters.filter import Filter
+from distilled_filters.spec import LinearCheckpoint
 from distilled_filters.training.data import Example, read_examples, read_runs, select, true_dimensions
 from distilled_filters.training.evaluate.baselines import mean_predictor, teacher, tfidf_ridge
 from distilled_filters.training.evaluate.bootstrap import intervals, leads, redrawn, resample
@@ -40,9 +41,18 @@ from distilled_filters.training.evaluate.groups import (
     worst_language_ratio,
 )
 from distilled_filters.training.evaluate.speed import measure_speed
-from distilled_filters.training.predict import embed, open_filters, raw_scores
+from distilled_filters.training.predict import embed, open_filters, raw_scores, student_of
 
-__all__ = ["BASELINES", "STUDENT", "TEACHER", "Evaluation", "cache_folder", "evaluate"]
+__all__ = [
+    "BASELINES",
+    "STUDENT",
+    "TEACHER",
+    "Evaluation",
+    "as_judged",
+    "cache_folder",
+    "calibration_of",
+    "evaluate",
+]
 
 STUDENT = "student"
 TEACHER = "teacher"
@@ -172,7 +182,7 @@ def evaluate(
             {name: _student(each, other, judged) for name, other in changed.items()},
             _screened(each, truths[each.name], judged),
         )
-        for each in tqdm(found, desc="figures", unit="filter")
+        for each in tqdm(found, desc="figures", unit="filter", disable=None)
     }
     names = tuple(name for name in (STUDENT, TEACHER, *BASELINES) if name in next(iter(reports.values()))["methods"])
     pooled = pooled_groups(groups, {name: each[STUDENT] for name, each in answers.items()}, truths, counts)
@@ -232,7 +242,7 @@ def _report(
         "dimensions": dimension_figures(student, truth, spec),
         "groups": group_figures(groups, student, truth, spec),
         "calibration_curve": calibration_curve(student, truth),
-        "interval_coverage": coverage(_calibration(each), student, truth),
+        "interval_coverage": coverage(calibration_of(each), student, truth),
         "effects": {name: compared(other, student, truth, spec) for name, other in changed.items()},
         "screen": screen,
     }
@@ -240,10 +250,11 @@ def _report(
 
 def _screened(each: Filter, truth: Judged, examples: Sequence[Example]) -> dict[str, Any] | None:
     """Say what the filter's screen ends early and what it loses; None where it has none."""
-    below = each.weights.screen_below
+    below = each.weights.screen_below if isinstance(each.weights, LinearCheckpoint) else None
     if below is None:
         return None
-    ended = np.array([each.first_look(example.bag) is None for example in examples])
+    student = student_of(each)
+    ended = np.array([student.first_look(example.bag) is None for example in examples])
     positive = truth.averages >= each.spec.medium
     natural = np.array([example.stratum == "natural" for example in examples])
     return {
@@ -255,14 +266,19 @@ def _screened(each: Filter, truth: Judged, examples: Sequence[Example]) -> dict[
 
 def _student(each: Filter, embeddings: npt.NDArray[np.float32], examples: Sequence[Example]) -> Judged:
     """Judge embeddings as the filter does in production."""
-    raw = raw_scores(each, embeddings, [example.bag for example in examples])
-    calibration = _calibration(each)
+    return as_judged(each, raw_scores(each, embeddings, [example.bag for example in examples]))
+
+
+def as_judged(each: Filter, raw: npt.NDArray[np.float64]) -> Judged:
+    """Judge raw scores (n, d) by the calibration of the filter's checkpoint."""
+    calibration = calibration_of(each)
     calibrated = np.array([calibration.apply(each.spec.dimension_names, row) for row in raw.tolist()])
     # Isotonic tables tie scores near zero; the uncalibrated average still ranks them.
     return judge(calibrated, each.spec, scope_ranking=judge(raw, each.spec).scope_ranking)
 
 
-def _calibration(each: Filter) -> Calibration:
+def calibration_of(each: Filter) -> Calibration:
+    """Read the tables of the filter's checkpoint."""
     weights = each.weights
     path = checkpoints.locate(weights.calibration, each.folder, weights.hub, each.name)
     return read_calibration(path, weights.head.sha256)

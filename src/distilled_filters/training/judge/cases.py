@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from distilled_filters.corpus.sources import find_sources, read_corpus
 from distilled_filters.decision import verdict
@@ -74,7 +75,9 @@ def read_labelled_rows(data: Path, lens: LensSpec, splits: Sequence[str]) -> lis
 def by_student(each: Filter, labelled: Sequence[Labelled]) -> Iterator[Case]:
     """Yield the cases of articles that a filter can score."""
     names = each.spec.dimension_names
-    for row, score in zip(labelled, each.score_iter([one.row for one in labelled]), strict=True):
+    scores = each.score_iter([one.row for one in labelled])
+    progress = tqdm(scores, desc="student", total=len(labelled), unit="article", disable=None)
+    for row, score in zip(labelled, progress, strict=True):
         if score.dimensions is not None and score.interval is not None:
             student = [score.dimensions[name] for name in names]
             yield _case(row, student, each.spec, score.interval[1] - score.interval[0])

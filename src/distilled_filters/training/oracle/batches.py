@@ -139,7 +139,7 @@ async def _ended(oracle: Oracle, id_: str, poll: float, say: Callable[[str], Non
 
 def _keep(oracle: Oracle, content: str) -> None:
     # Not splitlines, which also splits at separators that JSON strings may hold.
-    for line in oracle.redacted(content).split("\n"):
+    for line in oracle.redacted_reply(content).split("\n"):
         if not line.strip():
             continue
         result = json.loads(line)

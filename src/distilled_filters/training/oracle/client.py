@@ -52,6 +52,8 @@ _LONGEST_PAUSE = 60.0
 _LOOK_AGAIN = 0.05
 # Characters of an error: a gateway may answer with a page.
 _SHOWN = 1000
+# What is set where a server asks for no key ("none", "EMPTY") is no secret, and may be a word of any answer.
+_SHORTEST_KEY = 12
 # Tokens of a text by its bytes: 4 is usual in European languages, and no tokenizer in use is worse than 2 there.
 _BYTES_A_TOKEN, _FEWEST_BYTES_A_TOKEN = 4, 2
 # The question, and its repair.
@@ -219,6 +221,10 @@ class Oracle:
         """Return text without the key, which some providers repeat in their errors."""
         return text.replace(self._key, "[key]") if self._key else text
 
+    def redacted_reply(self, text: str) -> str:
+        """Return a reply without the key; a stand-in for one is left alone, or it would be cut out of the answer."""
+        return self.redacted(text) if len(self._key) >= _SHORTEST_KEY else text
+
     @property
     def client(self) -> openai.AsyncOpenAI:
         """The provider's client, for what is no single call."""
@@ -356,7 +362,7 @@ class Oracle:
                     # A provider or gateway that honours it bills a call once that was sent twice, after a kill.
                     extra_headers={"Idempotency-Key": call},
                 )
-            response = json.loads(self.redacted(raw.text))
+            response = json.loads(self.redacted_reply(raw.text))
         except TimeoutError as error:
             raise TransientError(f"no reply within {self.endpoint.timeout:g} s") from error
         except ValueError as error:

@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from distilled_filters.errors import UnknownFilterError
-from distilled_filters.registry import newest_folders
+from distilled_filters.registry import newest_folder
 from distilled_filters.training.oracle.adjudicate import adjudication
 from distilled_filters.training.oracle.agreement import agreement, disagreements
 from distilled_filters.training.oracle.batches import ask_in_batches, refuse_open_batches
@@ -104,7 +103,7 @@ class Labelling:
         """Read lens, prompt and articles, and check that every oracle can be asked."""
         self._job = job
         self._calls = calls
-        self._prompt = read_prompt(_filter_folder(job.filters, job.filter))
+        self._prompt = read_prompt(newest_folder(job.filters, job.filter))
         self.lens = self._prompt.lens
         self._folder = Folder.open(job.output, self.lens)
         self._items, self._refused = read_items(job.sources, self._prompt, job.max_articles)
@@ -117,18 +116,29 @@ class Labelling:
 
     @property
     def questions(self) -> int:
-        """How many readings the job is for, those included that are stored."""
-        return len(self._items) * self._job.runs * len(self._oracles)
+        """How many readings and known disputes the job is for, those included that are stored."""
+        return len(self._items) * self._job.runs * len(self._oracles) + (
+            len(self._disputes()) if self._adjudicator else 0
+        )
 
     def estimate(self) -> Estimate:
-        """Say what the job will ask and about what that costs; adjudication comes on top."""
+        """Say what the job will ask and about what that costs; what its readings will differ on comes on top."""
         calls = stored = prompt_tokens = output_tokens = 0
         usd = usd_at_most = 0.0
         share = 0.5 if self._job.batch else 1.0
         for oracle in self._oracles:
+            for unit in self._units(oracle):
+                if oracle.is_asked(unit.question):
+                    # A kill may have kept the folder from it.
+                    self._put(unit, oracle.endpoint.model, _known(oracle, unit))
+        asked: list[tuple[Oracle, float, Iterable[_Unit]]]
+        asked = [(oracle, share, self._units(oracle)) for oracle in self._oracles]
+        if self._adjudicator:
+            asked.append((self._adjudicator, 1.0, [unit for unit, _ in self._disputes()]))
+        for oracle, share, units in asked:
             past, prices = self._calls.spending(oracle.endpoint.model), oracle.endpoint.prices
             expected = past.usage.output // past.calls if past.calls else self._expected_output
-            for unit in self._units(oracle):
+            for unit in units:
                 request = oracle.request(unit.question)
                 if request is None:
                     stored += 1
@@ -138,7 +148,7 @@ class Labelling:
                 prompt_tokens, output_tokens = prompt_tokens + usage.prompt, output_tokens + usage.output
                 usd += share * prices.cost(usage) if prices else 0.0
                 usd_at_most += share * oracle.usd_at_most(request[1])
-        known = all(oracle.endpoint.prices for oracle in self._oracles)
+        known = all(oracle.endpoint.prices for oracle, _, _ in asked)
         return Estimate(
             calls, stored, prompt_tokens, output_tokens, usd if known else None, usd_at_most if known else None
         )
@@ -204,38 +214,47 @@ class Labelling:
             await ask_in_batches(oracle, questions, self._calls.path.parent, poll=self._job.poll, say=say)
             work = _looking_up(oracle)
         async for unit, result in each(work, units, oracle.endpoint.concurrency):
-            if isinstance(result, AnswerError):
-                row = failure_row(unit.item.id, model, unit.run, result.problem.value, str(result))
-            else:
-                row = reading_row(unit.item, self.lens, model, unit.run, judgement_of(result.parsed))
-            self._folder.put(row)
+            self._put(unit, model, result)
             progress(self._calls.spending(), not isinstance(result, AnswerError))
 
-    async def _adjudicate(self, oracle: Oracle, progress: Progress) -> dict[str, Any]:
+    def _put(self, unit: _Unit, model: str, result: Reply[BaseModel] | AnswerError) -> None:
+        if isinstance(result, AnswerError):
+            row = failure_row(unit.item.id, model, unit.run, result.problem.value, str(result))
+        else:
+            row = reading_row(unit.item, self.lens, model, unit.run, judgement_of(result.parsed))
+        self._folder.put(row)
+
+    def _disputes(self) -> list[tuple[_Unit, list[str]]]:
+        """Return the questions about articles on which readings differ, each with the oracles it is between."""
         items = {item.id: item for item in self._items}
         rows = {(row["id"], row["oracle"]): row for row in self._folder.readings.values()}
         apart = disagreements(self._folder.readings.values(), self.lens, self._job.apart)
-        found = {id_: sides for id_, sides in apart.items() if id_ in items}
         self._folder.adjudicated = {id_: row for id_, row in self._folder.adjudicated.items() if id_ in apart}
-        units = []
-        for id_, sides in found.items():
+        disputes = []
+        for id_, sides in apart.items():
+            if id_ not in items:
+                continue
             # The mean of the runs, beside the quotes of one of them.
             readings = [
                 {**rows[id_, name], "dimensions": dict(zip(self.lens.dimension_names, scores, strict=True))}
                 for name, scores in sides
             ]
             question = adjudication(self._prompt, items[id_], readings, strict=self._job.strict_quotes)
-            units.append(_Unit(items[id_], 1, question))
+            disputes.append((_Unit(items[id_], 1, question), [name for name, _ in sides]))
+        return disputes
+
+    async def _adjudicate(self, oracle: Oracle, progress: Progress) -> dict[str, Any]:
+        disputes = self._disputes()
+        between = {unit.item.id: names for unit, names in disputes}
         model, failed = oracle.endpoint.model, Counter[str]()
-        async for unit, result in each(_asking(oracle), units, oracle.endpoint.concurrency):
+        async for unit, result in each(_asking(oracle), [unit for unit, _ in disputes], oracle.endpoint.concurrency):
             if isinstance(result, AnswerError):
                 failed[result.problem.value] += 1
             else:
                 row = reading_row(unit.item, self.lens, model, 1, judgement_of(result.parsed))
-                between = [name for name, _ in found[unit.item.id]]
-                self._folder.adjudicated[unit.item.id] = adjudicated_row(row, between)
+                self._folder.adjudicated[unit.item.id] = adjudicated_row(row, between[unit.item.id])
             progress(self._calls.spending(), not isinstance(result, AnswerError))
-        return {"oracle": model, "disagreements": len(found), "failed": dict(failed)}
+        return {"oracle": model, "disagreements": len(disputes), "failed": dict(failed)}
 
     def _report(self, stopped: OracleStoppedError | None, settled: dict[str, Any] | None) -> dict[str, Any]:
         folder, lens = self._folder, self.lens
@@ -275,6 +294,13 @@ def _asking(oracle: Oracle) -> Callable[[_Unit], Awaitable[Reply[BaseModel]]]:
     return ask
 
 
+def _known(oracle: Oracle, unit: _Unit) -> Reply[BaseModel] | AnswerError:
+    try:
+        return oracle.reply(unit.question)
+    except AnswerError as error:
+        return error
+
+
 def _looking_up(oracle: Oracle) -> Callable[[_Unit], Awaitable[Reply[BaseModel]]]:
     async def look_up(unit: _Unit) -> Reply[BaseModel]:
         if not oracle.is_asked(unit.question):
@@ -282,13 +308,3 @@ def _looking_up(oracle: Oracle) -> Callable[[_Unit], Awaitable[Reply[BaseModel]]
         return oracle.reply(unit.question)
 
     return look_up
-
-
-def _filter_folder(filters: Path, name: str) -> Path:
-    folders = {folder.parent.name: folder for folder in newest_folders(filters)}
-    if name not in folders:
-        known = ", ".join(folders) or "none"
-        raise UnknownFilterError(
-            f"no filter {name!r} in {filters}; there are: {known}. Begin one with: distillery new-filter {name}"
-        )
-    return folders[name]

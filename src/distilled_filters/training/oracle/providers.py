@@ -14,6 +14,8 @@ from distilled_filters.errors import SettingError
 __all__ = ["PRESETS", "Endpoint", "Preset", "Prices", "Structure", "Usage", "make_endpoint"]
 
 _MILLION = 1_000_000
+# The most that the protocol takes.
+_HOTTEST = 2
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -217,6 +219,8 @@ def _check(endpoint: Endpoint) -> None:
         value = getattr(endpoint, name)
         if value is not None and not value > 0:
             raise SettingError(f"{name.replace('_', ' ')} is {value}; it must be more than 0")
+    if endpoint.temperature is not None and not 0 <= endpoint.temperature <= _HOTTEST:
+        raise SettingError(f"temperature is {endpoint.temperature}; it must be 0 to {_HOTTEST}")
     prices = endpoint.prices
     if prices and not min(prices.input, prices.output) >= 0:
         raise SettingError(f"prices are {prices.input} and {prices.output}; they must be 0 or more")

@@ -17,11 +17,15 @@ __all__ = ["in_scope", "judged_lenses", "mean_scores", "merge_runs", "readings_o
 
 
 def judged_lenses(labels: Sequence[LabelRow], lenses: Mapping[str, LensSpec]) -> list[str]:
-    """Return the lenses that every article must be labelled for: all, or those that single-lens rows name."""
-    if any(row.lens is None for row in labels):
-        return list(lenses)
-    named = {row.lens for row in labels}
-    return [name for name in lenses if name in named]
+    """Return the lenses that every article must be labelled for: those of which some row says anything.
+
+    A whole run speaks of every lens but those it has as null: one that it leaves out was out of scope.
+    """
+
+    def says(row: LabelRow, name: str) -> bool:
+        return row.lens == name if row.lens else any(run.get(name, ()) is not None for run in row.runs)
+
+    return [name for name in lenses if any(says(row, name) for row in labels)]
 
 
 def merge_runs(rows: Sequence[LabelRow], lenses: Mapping[str, LensSpec]) -> list[Run]:

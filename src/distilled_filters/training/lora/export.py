@@ -1,0 +1,205 @@
+"""From an expert's run to a checkpoint in its filter's folder: adapter, head, and a spec that names them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tomlkit
+import torch
+from safetensors.torch import load_file, save
+
+from distilled_filters.checkpoints import sha256_of
+from distilled_filters.errors import RecordError, SettingError
+from distilled_filters.files import write_bytes, write_json, write_text
+from distilled_filters.filter import Filter
+from distilled_filters.registry import newest_folders
+from distilled_filters.scorers.base import Reading
+from distilled_filters.scorers.decoder import adapter_tensors
+from distilled_filters.scorers.lora import ADAPTER_KEY
+from distilled_filters.scorers.placement import place
+from distilled_filters.spec import DecoderSpec, LensSpec, read_backbone_spec, read_lens_spec
+from distilled_filters.training.calibrate import write_identity
+from distilled_filters.training.export import ExportRefusedError, check_name, move
+from distilled_filters.training.folder import file_ref, write_checkpoint
+from distilled_filters.training.lora.base import LanguageModel, find_language_model
+from distilled_filters.training.lora.recipe import ExpertRecipe
+from distilled_filters.training.lora.student import ADAPTER, Expert, make_expert
+from distilled_filters.training.lora.train import reader_of
+from distilled_filters.training.record import read_run
+from distilled_filters.training.references import golden_articles
+from distilled_filters.training.student import SCALE
+
+__all__ = ["BOUND", "ExportedExpert", "export_expert", "finished_expert"]
+
+BOUND = 0.001
+"""The largest change of a raw score, 0-10, between the trained expert in fp32 and its files."""
+
+
+@dataclass(frozen=True)
+class ExportedExpert:
+    """What an export wrote: the checkpoint's folder, its size in bytes, and how far its scores moved at most."""
+
+    folder: Path
+    checkpoint: str
+    size: int
+    articles: int
+    moved: float
+
+
+def finished_expert(run: Path, lens: LensSpec) -> tuple[Expert, ExpertRecipe, LanguageModel]:
+    """Return a finished run's expert in fp32, ready to answer, its recipe and its language model.
+
+    Raises:
+        SettingError: when the run does not fit the lens or its language model has changed.
+    """
+    found = read_run(run)
+    if found.lenses != {lens.name: list(lens.dimension_names)}:
+        raise SettingError(f"{run} was trained for other dimensions of {lens.name} than it has now; train it anew")
+    recipe = ExpertRecipe.model_validate(found.recipe, strict=False)
+    base = find_language_model(recipe.base, recipe.revision)
+    recorded = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["data"]["sha256"]
+    for path in (base.config, base.tokenizer, *base.weights):
+        if recorded.get(f"base/{path.name}") != sha256_of(path):
+            raise SettingError(f"{path} is not the file that {run} was trained on")
+    expert = make_expert(recipe, base, lens, place(None, "fp32"))
+    try:
+        expert.load_state_dict(load_file(found.weights))
+    except RuntimeError as error:
+        raise SettingError(f"the weights in {run} are not those of its recipe: {error}") from error
+    return expert.eval(), recipe, base
+
+
+def export_expert(run: Path, filters: Path, backbone: str, checkpoint: str, *, licence: str) -> ExportedExpert:
+    """Write an expert as a checkpoint of its filter, beside those it has.
+
+    The adapter is a plain PEFT adapter on the model's body, the head a file that names it by
+    digest. A language model from the Hub is named by commit and digests; one from a folder is
+    put into `backbones/<backbone>`. Calibration starts as the identity.
+
+    Args:
+        run: A folder that `train_expert` has finished.
+        filters: The `filters/` folder.
+        backbone: Name and version of the language model, such as `gemma3_270m/v1`.
+        checkpoint: What the spec calls the checkpoint, such as `gemma3_270m_lora`.
+        licence: The language model's licence.
+
+    Raises:
+        SettingError: when an argument cannot be used.
+        ExportRefusedError: when the files do not score as the trained expert; nothing is written then.
+    """
+    check_name(backbone)
+    checkpoint = checkpoint.replace("-", "_")
+    (name,) = read_run(run).lenses or (None,)
+    home = next((each for each in newest_folders(filters) if each.parent.name == name), None)
+    if home is None:
+        raise SettingError(f"{run} was trained for {name}, which is no filter under {filters}")
+    lens = read_lens_spec(home / "filter.toml")
+    expert, recipe, base = finished_expert(run, lens)
+    if recipe.method == "full":
+        raise SettingError(f"{run} trained every weight; only adapters can be exported")
+    with tempfile.TemporaryDirectory(prefix=".export.", dir=filters.resolve().parent) as temporary:
+        stage = Path(temporary)
+        shared, target = stage / "backbones" / backbone, stage / home.relative_to(filters)
+        digest = _write_language_model(base, filters / "backbones" / backbone, shared, backbone, licence)
+        folder = target / checkpoint
+        folder.mkdir(parents=True)
+        for file in ("filter.toml", "golden.jsonl"):
+            if (home / file).is_file():
+                shutil.copyfile(home / file, target / file)
+        _write_adapter(expert, lens, folder)
+        write_identity(folder)
+        window = {"prefix": recipe.prefix, "head_tokens": recipe.head_tokens, "tail_tokens": recipe.tail_tokens}
+        fields = {"kind": "lora", "backbone": backbone, "backbone_sha256": digest, "window": window}
+        write_checkpoint(
+            target,
+            checkpoint,
+            fields,
+            adapter=folder / "adapter_model.safetensors",
+            adapter_config=folder / "adapter_config.json",
+            head=folder / "head.safetensors",
+            calibration=folder / "calibration.json",
+            percentiles=folder / "percentiles.json",
+        )
+        articles, moved = _moved(expert, recipe, base, Filter(target, checkpoint=checkpoint, precision="fp32"))
+        if not moved <= BOUND:
+            raise ExportRefusedError(
+                f"the files answer {moved:.4f} off the trained expert, {BOUND:g} is allowed; nothing was written"
+            )
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        (target / "golden.jsonl").unlink(missing_ok=True)
+        move(stage, filters)
+    return ExportedExpert(home / checkpoint, checkpoint, size, articles, moved)
+
+
+def _write_language_model(base: LanguageModel, there: Path, stage: Path, backbone: str, licence: str) -> str:
+    """Write the model's spec, and its files where they are on no Hub; return its digest."""
+    name, version = backbone.split("/v")
+    refs = {path: file_ref(path) for path in (base.config, base.tokenizer, *base.weights)}
+    document = {
+        "kind": "decoder", "name": name, "version": int(version), "base": base.name if base.revision else name,
+        "licence": licence, "max_tokens": base.max_tokens, "start": base.start, "end": base.end, "pad": base.pad,
+        "config": refs[base.config].model_dump(), "tokenizer": refs[base.tokenizer].model_dump(),
+        "weights": [refs[path].model_dump() for path in base.weights],
+        "hub": base.revision and {"repo": base.name, "revision": base.revision},
+    }  # fmt: skip
+    stage.mkdir(parents=True)
+    text = tomlkit.dumps({key: value for key, value in document.items() if value is not None})
+    write_text(stage / "backbone.toml", text)
+    spec = read_backbone_spec(stage / "backbone.toml", DecoderSpec)
+    if (there / "backbone.toml").is_file():
+        earlier = read_backbone_spec(there / "backbone.toml", DecoderSpec)
+        if earlier.files != spec.files:
+            raise SettingError(f"{there} is another language model; give this one another --backbone")
+    if base.revision is None:
+        for path in refs:
+            _link(path, stage / path.name)
+    return spec.digest
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a large file a second name, or copy it where the file system has no such thing."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _write_adapter(expert: Expert, lens: LensSpec, folder: Path) -> None:
+    tensors = adapter_tensors(expert.encoder, ADAPTER)
+    adapter = folder / "adapter_model.safetensors"
+    write_bytes(adapter, save({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}))
+    config = {
+        key: sorted(value) if isinstance(value, set) else value
+        for key, value in expert.encoder.peft_config[ADAPTER].to_dict().items()
+    }
+    write_json(folder / "adapter_config.json", {**config, "inference_mode": True})
+    weight, bias = expert.plain_head(lens.name)
+    head = {"weight": weight.cpu().contiguous(), "bias": bias.cpu().contiguous()}
+    write_bytes(folder / "head.safetensors", save(head, metadata={ADAPTER_KEY: sha256_of(adapter)}))
+
+
+@torch.no_grad()
+def _moved(expert: Expert, recipe: ExpertRecipe, base: LanguageModel, written: Filter) -> tuple[int, float]:
+    """Return on how many golden articles the files were held against the expert, and their largest distance."""
+    read, scorer = reader_of(recipe, written.spec.preprocessing, base), written.scorer
+    device, distances = next(expert.parameters()).device, []
+    for reference in golden_articles([written.folder]):
+        try:
+            window = read(reference.article)
+        except RecordError:
+            continue
+        ids = torch.from_numpy(window.ids)[None].to(device)
+        logits = expert(ids, torch.ones_like(ids))["logits"][0].double().cpu().numpy()
+        exact = np.clip(logits[1:], 0, 1) * SCALE / (1 + np.exp(-logits[0]))
+        answer = scorer(Reading(reference.article))
+        distances.append(float(np.abs(exact - np.array(answer.raw)).max()))
+    written.unload()
+    if not distances:
+        raise SettingError(f"{written.folder} has no golden articles that an export could be checked on")
+    return len(distances), round(max(distances), 6)
