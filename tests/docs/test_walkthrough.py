@@ -77,7 +77,6 @@ def test_the_walkthrough_ends_in_a_filter_that_scores(tmp_path: Path) -> None:
         "ARTICLES": "360",
         "PRECISION": "int8",
         "PORT": str(port),
-        "PS4": "+ $(date +%T) ",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(ROOT / "src"),
         "HF_HUB_OFFLINE": "1",
