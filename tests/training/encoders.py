@@ -19,16 +19,8 @@ LOUD = 37
 Embeddings = npt.NDArray[np.float32]
 
 
-def write_base(folder: Path, words: Iterable[str], *, split: Any = None, layers: int = 2, spread: float = 0.02) -> None:
-    """Write a base encoder and a tokenizer.
-
-    Args:
-        folder: Where to.
-        words: What the tokenizer knows.
-        split: What parts words; a space by default.
-        layers: Of the encoder.
-        spread: Standard deviation of its random weights; with more, articles lie further apart.
-    """
+def write_base(folder: Path, words: Iterable[str], *, split: Any = None, layers: int = 2) -> None:
+    """Write a random base encoder and a tokenizer that knows these words, parted by `split` (a space by default)."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertConfig, BertModel
@@ -41,7 +33,7 @@ def write_base(folder: Path, words: Iterable[str], *, split: Any = None, layers:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(pieces), hidden_size=64, num_hidden_layers=layers, num_attention_heads=4, intermediate_size=128,
-        max_position_embeddings=256, initializer_range=spread,
+        max_position_embeddings=256,
     )  # fmt: skip
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
 
