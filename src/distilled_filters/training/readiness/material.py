@@ -34,6 +34,7 @@ class Material:
 
     Attributes:
         articles: The file they come from.
+        label_files: Those that the labels come from.
         rows: The articles that the filters can read.
         refused: The other rows of that file.
         labels: Good label rows.
@@ -45,6 +46,7 @@ class Material:
     """
 
     articles: Path
+    label_files: Sequence[Path]
     rows: Sequence[ArticleRow]
     refused: Sequence[Rejection]
     labels: Sequence[LabelRow]
@@ -99,6 +101,7 @@ def read_material(
         raise DatasetError(f"no label of {', '.join(map(str, label_files))} has the id of a readable article")
     return Material(
         articles=articles,
+        label_files=label_files,
         rows=rows,
         refused=refused,
         labels=label_rows,
