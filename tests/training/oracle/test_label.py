@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -250,6 +251,11 @@ def test_nobody_spends_without_being_told(label: Label, tmp_path: Path) -> None:
         assert (done.exit_code, server.asks) == (2, [])
         assert "--yes" in done.stderr
         assert "about $" in done.stderr
+        with patch("distilled_filters.cli.asking.sys") as terminal:
+            terminal.stdin.isatty.return_value = terminal.stderr.isatty.return_value = True
+            done = CliRunner().invoke(app, ["label", *given], input="n\n")
+        assert (done.exit_code, server.asks) == (2, [])
+        assert "nothing was asked" in done.stderr
         assert CliRunner().invoke(app, ["label", *given, "--budget", "1"]).exit_code == 0
 
 
