@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -226,9 +228,23 @@ def test_a_server_in_trouble_is_asked_again(consumer: Consumer, where: str, stat
     assert consumer.prefetch() == set(WEIGHTS)
 
 
-def test_waits_grow(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
+def waits_of(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return what the main thread waits from now on, without waiting; other threads, some in a loop, do wait."""
     waits: list[float] = []
-    monkeypatch.setattr("time.sleep", waits.append)
+    sleep = time.sleep
+
+    def note(seconds: float) -> None:
+        if threading.current_thread() is threading.main_thread():
+            waits.append(seconds)
+        else:
+            sleep(seconds)
+
+    monkeypatch.setattr("time.sleep", note)
+    return waits
+
+
+def test_waits_grow(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = waits_of(monkeypatch)
     consumer.hub.fault("HEAD .*head", status=503, times=99)
     with pytest.raises(HubError, match=r"head\.safetensors from example/uplifting: the Hub is in trouble \(503\)"):
         consumer.prefetch()
@@ -237,8 +253,7 @@ def test_waits_grow(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_too_many_requests_are_waited_for(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr("time.sleep", waits.append)
+    waits = waits_of(monkeypatch)
     consumer.hub.fault("GET /storage", status=429, headers={"Retry-After": "7"})
     assert consumer.prefetch() == set(WEIGHTS)
     assert waits == [8.0], "as long as the Hub said, and a second"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
+from distilled_filters.cli.errors import fail
 from distilled_filters.errors import SettingError
 
 if TYPE_CHECKING:
@@ -71,11 +72,13 @@ def _agree(estimate: Estimate, budget: float | None, *, yes: bool) -> None:
 
     Raises:
         SettingError: when nobody can be asked.
+        typer.Exit: when the person says no.
     """
     if yes or not estimate.calls or estimate.usd_at_most == 0:
         return
     if sys.stdin.isatty() and sys.stderr.isatty():
-        typer.confirm("Go on?", abort=True, err=True)
+        if not typer.confirm("Go on?", err=True):
+            fail("nothing was asked", label="")
     elif budget is None:
         raise SettingError("this costs money and nobody can be asked: say --yes, or name a --budget")
 

@@ -118,16 +118,16 @@ def _show(report: dict[str, Any], output: Path) -> None:
     from distilled_filters.cli.terminal import grid, plain, screen
 
     console = screen()
-    table = grid("weak spots", "", "articles", "student's error", "bias", "label's error", "student preferred")
+    table = grid("distance from the judge", "articles", "student", "bias", "label", "preferred")
     sound = report["judged"] - report["advice"]["drop"]
     for group, parts in report["weak_spots"].items():
+        table.add_row(plain(f"by {group}", "bold"))
         for name, spot in sorted(parts.items(), key=lambda part: -part[1]["student_error"]):
             preferred = f"{spot['student_preferred']:.0%}" if "student_preferred" in spot else ""
             table.add_row(
-                plain(group, "bold"), plain(name), f"{spot.get('n', sound):,}", f"{spot['student_error']:.2f}",
+                plain(f"  {name}"), f"{spot.get('n', sound):,}", f"{spot['student_error']:.2f}",
                 f"{spot['student_bias']:+.2f}", f"{spot['oracle_error']:.2f}", preferred,
             )  # fmt: skip
-            group = ""
     console.print(table)
     console.print()
     counts = ", ".join(f"{name} {count:,}" for name, count in report["advice"].items())

@@ -30,6 +30,13 @@ def command(
     articles: Annotated[list[Path], typer.Argument(help="JSON lines: id, title, content, and what is known of them.")],
     labels: Annotated[list[Path], typer.Option("--labels", "-l", help="JSON lines of labels; may be repeated.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The data folder to write.")],
+    replace: Annotated[
+        list[Path] | None,
+        typer.Option(help="Labels that take the place of all others of their articles, lens by lens; may be repeated."),
+    ] = None,
+    drop: Annotated[
+        list[Path] | None, typer.Option(help="JSON lines with the ids of articles to leave out; may be repeated.")
+    ] = None,
     filters: FiltersFolder = Path("filters"),
     lens: Annotated[
         str | None, typer.Option("--filter", "-f", help="The filter of label rows that do not name theirs.")
@@ -80,6 +87,7 @@ def command(
       distillery prepare articles.jsonl --labels labels.jsonl -o labelled/
       distillery prepare a.jsonl pool.jsonl -l labels.jsonl -o labelled/ --seed 3
       distillery prepare a.jsonl -l old.jsonl -l new.jsonl -o all/ --keep-splits
+      distillery prepare a.jsonl -l l.jsonl --replace judged/replace.jsonl --drop judged/drop.jsonl -o better/
       distillery prepare real.jsonl written.jsonl -l labels.jsonl -o mixed/ --mix 70/30
     """
     with training_extra():
@@ -92,10 +100,13 @@ def command(
     settings = Settings(
         held_out=held_out, seed=seed, threshold=threshold, drop_near=near_duplicates is NearDuplicates.DROP,
         keep_splits=keep_splits, train_only=tuple(train_only or ()), lens=lens, base=base,
+        replace=tuple(replace or ()), drop=tuple(drop or ()),
         mix=parse_mix(mix, drop_real=drop_real) if mix else None,
     )  # fmt: skip
     options = [
         *(part for path in labels for part in ("--labels", str(path))),
+        *(part for path in replace or () for part in ("--replace", str(path))),
+        *(part for path in drop or () for part in ("--drop", str(path))),
         "--output", "DATA", "--filters", str(filters), *(("--filter", lens) if lens else ()),
         "--held-out", str(held_out), "--seed", str(seed), *(("--keep-splits",) if keep_splits else ()),
         *(part for stratum in train_only or () for part in ("--train-only", stratum)),

@@ -118,7 +118,8 @@ def command(
     with opened(job) as writing, agreed(writing, [writer], budget, yes=yes) as progress:
         report = asyncio.run(writing.run(progress))
     if label and report["written"] and not report["stopped"]:
-        left = None if budget is None else max(0.0, budget - report["spending"]["usd"])
+        spent, doubt = report["spending"]["usd"], report["spending"]["in_doubt"]["usd_at_most"]
+        left = None if budget is None else max(0.0, budget - spent - doubt)
         report["labels"] = _label(job, endpoint(label_model or model), left, yes=yes)
         report["targets"] = compare(
             _rows(output / "articles.jsonl"), _rows(output / "labels" / "labels.jsonl"), writing.lens

@@ -277,6 +277,15 @@ def test_one_folder_has_one_writer(tmp_path: Path) -> None:
         pass
 
 
+def test_a_reply_without_its_question_is_damage_and_no_crash(tmp_path: Path) -> None:
+    with ScriptedOracle(answer) as server, Calls(tmp_path) as calls:
+        ask(server, calls)
+    lines = calls.path.read_bytes().splitlines(keepends=True)
+    calls.path.write_bytes(b"".join(lines[1:]))
+    with pytest.raises(SettingError, match="damaged at byte 0"), Calls(tmp_path):
+        pass
+
+
 def test_a_damaged_journal_is_not_written_over(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     path.write_text('{"event": "sent"\n{}\n')

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -209,6 +210,24 @@ def test_adjudication_is_told_and_agreed_on_before_it_is_paid(label: Label, tmp_
         assert (again.exit_code, len(server.asks) - before) == (0, told), "what is settled needs no consent"
 
 
+@pytest.mark.parametrize("name", ["readings.jsonl", "label.json"])
+def test_a_damaged_view_is_named_and_written_again_from_the_journal(name: str, label: Label, tmp_path: Path) -> None:
+    folder = tmp_path / "labels"
+    with ScriptedOracle(judge) as server:
+        label(server, articles(3))
+        before = (folder / "labels.jsonl").read_bytes()
+        (folder / name).write_text("{bad", encoding="utf-8")
+        done = label(server, articles(3))
+        assert done.exit_code == 2
+        assert f"{name} is damaged" in " ".join(done.stderr.split())
+        for path in folder.iterdir():
+            if path.is_file():
+                path.unlink()
+        assert label(server, articles(3)).exit_code == 0
+        assert len(server.asks) == 3
+    assert (folder / "labels.jsonl").read_bytes() == before
+
+
 def test_one_folder_holds_one_prompt(label: Label, tmp_path: Path) -> None:
     with ScriptedOracle(judge) as server:
         label(server, articles(1))
@@ -232,6 +251,11 @@ def test_nobody_spends_without_being_told(label: Label, tmp_path: Path) -> None:
         assert (done.exit_code, server.asks) == (2, [])
         assert "--yes" in done.stderr
         assert "about $" in done.stderr
+        with patch("distilled_filters.cli.asking.sys") as terminal:
+            terminal.stdin.isatty.return_value = terminal.stderr.isatty.return_value = True
+            done = CliRunner().invoke(app, ["label", *given], input="n\n")
+        assert (done.exit_code, server.asks) == (2, [])
+        assert "nothing was asked" in done.stderr
         assert CliRunner().invoke(app, ["label", *given, "--budget", "1"]).exit_code == 0
 
 

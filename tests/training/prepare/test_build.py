@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("datasketch")
 
+from distilled_filters.errors import DistilledFiltersError
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.spec import read_lens_spec
 from distilled_filters.training.data import DatasetError, SplitLeakError, read_examples, read_lenses
@@ -19,6 +20,7 @@ from distilled_filters.training.prepare import Settings, prepare
 from tests.training.conftest import ROOT
 from tests.training.prepare.conftest import LENS, OTHER, article, label, read, text, write
 
+NAMES = read_lens_spec(ROOT / "filters" / LENS / "v1" / "filter.toml").dimension_names
 HIGH, LOW = {LENS: [8.0] * 6}, {LENS: [2.0] * 6}
 FILES = ("DATA.md", "articles.jsonl", "data.json", "labels.jsonl", "rejected.jsonl", "unlabelled.jsonl")
 
@@ -344,3 +346,27 @@ def test_labels_keep_their_oracle_where_every_reading_names_one(make: Make, tmp_
     assert {row["id"]: row.get("oracle") for row in read(tmp_path / "data" / "labels.jsonl")} == {
         "one": "a, b", "row-0": "a", "row-1": None, "row-2": None,
     }  # fmt: skip
+
+
+def test_better_labels_take_the_place_of_others_lens_by_lens(make: Make, tmp_path: Path) -> None:
+    articles, labels = many(20)
+    labels[1] = label("row-1", {LENS: [8.0] * 6, OTHER: [7.0] * 6}, {LENS: [6.0] * 6, OTHER: [7.0] * 6})
+    better = write(tmp_path / "replace.jsonl", [{"id": "row-1", "filter": LENS, "dimensions": dict.fromkeys(NAMES, 1)}])
+    make(articles, labels, replace=(better,))
+    runs = runs_of(tmp_path)["row-1"]
+    assert [run[LENS] for run in runs if run.get(LENS, ()) is not None] == [[1.0] * 6]
+    assert [run[OTHER] for run in runs if run.get(OTHER) is not None] == [[7.0] * 6] * 2
+    assert len(runs_of(tmp_path)) == 20
+    card = json.loads((tmp_path / "data" / "data.json").read_text(encoding="utf-8"))
+    assert str(better) in [each["file"] for each in card["inputs"]]
+
+
+def test_dropped_articles_are_left_out_and_told(make: Make, tmp_path: Path) -> None:
+    articles, labels = many(20)
+    drop = write(tmp_path / "drop.jsonl", [{"id": "row-3", "reason": "garbled"}])
+    make(articles, labels, drop=(drop,))
+    assert "row-3" not in ids(tmp_path)
+    told = {row["kind"]: row["reason"] for row in read(tmp_path / "data" / "rejected.jsonl")}
+    assert told == {"article": "dropped", "label": "article_rejected"}
+    with pytest.raises(DistilledFiltersError, match=r"line 1 of .*no-ids"):
+        make(articles, labels, drop=(write(tmp_path / "no-ids.jsonl", [{"reason": "garbled"}]),))

@@ -12,6 +12,7 @@ pytest.importorskip("datasketch")
 pytest.importorskip("phonenumbers")
 
 from distilled_filters.training.data import DatasetError, read_lenses
+from distilled_filters.training.prepare import Settings, prepare
 from distilled_filters.training.prepare.rows import Run
 from distilled_filters.training.readiness.agreement import agreement
 from distilled_filters.training.readiness.facts import measure
@@ -140,3 +141,20 @@ def test_kappa_sees_an_oracle_that_guesses_where_agreement_does_not(filters: Pat
     assert sure["tier_kappa"] == 1.0
     assert (agreement([[low, low]] * 9, lens) or {})["tier_kappa"] is None
     assert agreement([[low]], lens) is None
+
+
+def test_a_prepared_folder_still_knows_who_labelled(tmp_path: Path, filters: Path) -> None:
+    """`prepare` merges rows into runs without names; its card keeps them."""
+    names = next(lens for lens in read_lenses(filters) if lens.name == LENS).dimension_names
+    rows = [
+        {
+            "id": f"row-{n}", "filter": LENS, "dimensions": dict.fromkeys(names, n % 9), "oracle": "large",
+            "prompt_sha256": "0" * 64,
+        }
+        for n in range(30)
+    ]  # fmt: skip
+    articles = write(tmp_path / "articles.jsonl", [article(f"row-{n}") for n in range(30)])
+    prepare([articles], [write(tmp_path / "labels.jsonl", rows)], tmp_path / "made", filters, Settings(), "prepare")
+    facts = measure(read_material(tmp_path / "made", [], filters), filters, None, [])
+    assert (facts.oracles, facts.label_rows, facts.card_holds) == ({"large": 30}, 30, True)
+    assert facts.lenses[0].prompts == ["0" * 64]

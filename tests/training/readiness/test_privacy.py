@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("datasketch")
 pytest.importorskip("phonenumbers")
 
 from distilled_filters.errors import SettingError
+from distilled_filters.training.readiness.assessment import assess
 from distilled_filters.training.readiness.pii import Kind
 from distilled_filters.training.readiness.privacy import search
 from tests.training.prepare.conftest import read, write
@@ -36,10 +38,12 @@ def test_a_masked_copy_has_every_row_and_field_but_the_data(tmp_path: Path) -> N
     assert source.read_bytes() == before
 
 
-def test_the_articles_are_never_overwritten(tmp_path: Path) -> None:
-    source = write(tmp_path / "articles.jsonl", ROWS)
-    with pytest.raises(SettingError, match="would overwrite the articles"):
-        search(source, tmp_path / "." / "articles.jsonl")
+@pytest.mark.parametrize("name", ["articles.jsonl", "labels.jsonl"])
+def test_what_is_judged_is_never_overwritten(name: str, data: Path, filters: Path) -> None:
+    before = (data / name).read_bytes()
+    with pytest.raises(SettingError, match="would overwrite what is judged"):
+        assess(data, filters, masked=data / "." / name)
+    assert (data / name).read_bytes() == before
 
 
 def test_without_a_name_nothing_is_written(tmp_path: Path) -> None:

@@ -178,13 +178,13 @@ class Calls:
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    event = json.loads(line)
-                except ValueError:
+                    self._note(json.loads(line), end, len(line))
+                except (ValueError, KeyError, TypeError):
+                    # A reply whose question is missing is no record either.
                     raise SettingError(
                         f"{self.path} is damaged at byte {end}; it is the record of what was paid. "
                         "Restore it, or remove that line if its reply may be asked for again"
                     ) from None
-                self._note(event, end, len(line))
                 end += len(line)
         # A kill in the middle of a write leaves a line without an end; its attempt stays in doubt.
         self._opened.truncate(end)

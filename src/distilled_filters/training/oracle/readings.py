@@ -6,7 +6,7 @@ They are written whole and atomically, so that a kill leaves the last state, and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class Folder:
         identity = {"filter": lens.name, "prompt_sha256": lens.prompt_sha256}
         report = path / REPORT_FILE
         if report.is_file():
-            earlier = json.loads(report.read_text(encoding="utf-8"))
+            (earlier,) = _rows(report, whole=True)
             for key, now in identity.items():
                 if earlier.get(key) != now:
                     raise SettingError(
@@ -131,7 +131,23 @@ def _key(row: Row) -> Key:
     return row["id"], row["oracle"], row["run"]
 
 
-def _rows(path: Path) -> Iterable[Row]:
-    if path.is_file():
-        with path.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
+def _rows(path: Path, *, whole: bool = False) -> Iterator[Row]:
+    """Yield the rows of a view, or the whole file as one.
+
+    Raises:
+        SettingError: when somebody has damaged it.
+    """
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as file:
+        try:
+            for text in [file.read()] if whole else file:
+                row = json.loads(text)
+                if not isinstance(row, dict):
+                    raise ValueError(f"{type(row).__name__} in the place of an object")
+                yield row
+        except ValueError as error:
+            raise SettingError(
+                f"{path} is damaged: {error}. Remove all files of the folder but raw/, which has everything that was "
+                "paid for: the same command writes them again"
+            ) from None

@@ -28,7 +28,13 @@ from distilled_filters.training.prepare.clusters import (
     without_held_out_copies,
 )
 from distilled_filters.training.prepare.duplicates import NEAR_COPY, components, find_copies, normalised
-from distilled_filters.training.prepare.labels import in_scope, judged_lenses, mean_scores, merge_runs
+from distilled_filters.training.prepare.labels import (
+    in_scope,
+    judged_lenses,
+    mean_scores,
+    merge_runs,
+    without_replaced,
+)
 from distilled_filters.training.prepare.mix import Mix, hold_mix
 from distilled_filters.training.prepare.rows import (
     ArticleRow,
@@ -37,6 +43,7 @@ from distilled_filters.training.prepare.rows import (
     Rejection,
     Run,
     read_articles,
+    read_ids,
     read_labels,
 )
 from distilled_filters.training.prepare.splits import Unit, assign
@@ -59,6 +66,8 @@ class Settings:
         threshold: The Jaccard similarity, 0-1, from which two articles are near copies.
         drop_near: Keep one article of each group of near copies; all of them otherwise, in one split.
         keep_splits: Leave articles in the split they name; those that name none are for training.
+        replace: Label files whose rows take the place of all others of their articles and lenses.
+        drop: Files of rows with the ids of articles to leave out.
         train_only: Strata that are never held out, such as those a student chose.
         mix: The shares of real and synthetic articles in training; None takes all there are.
         lens: The lens of label rows that name no `filter`.
@@ -71,6 +80,8 @@ class Settings:
     threshold: float = NEAR_COPY
     drop_near: bool = False
     keep_splits: bool = False
+    replace: tuple[Path, ...] = ()
+    drop: tuple[Path, ...] = ()
     train_only: tuple[str, ...] = ()
     mix: Mix | None = None
     lens: str | None = None
@@ -88,7 +99,8 @@ def prepare(
         SplitLeakError: with `keep_splits`, when copies of one article lie in two splits.
         DatasetError: when no article is labelled, or the output is one of the inputs.
     """
-    _refuse_overwriting([*articles, *labels], output)
+    inputs = [*articles, *labels, *settings.replace, *settings.drop]
+    _refuse_overwriting(inputs, output)
     lenses = {lens.name: lens for lens in read_lenses(filters)}
     if not lenses:
         raise DatasetError(f"there is no filter folder in {filters}; say where they are with --filters")
@@ -97,7 +109,16 @@ def prepare(
     rows, rejected = read_articles(
         articles, preprocessors(lenses.values(), filters, settings.base), use_splits=settings.keep_splits
     )
+    dropped = read_ids(settings.drop)
+    rejected += [
+        Rejection("article", row.id, Reason.DROPPED, f"{row.place}: --drop leaves it out", row.place)
+        for row in rows
+        if row.id in dropped
+    ]
+    rows = [row for row in rows if row.id not in dropped]
     label_rows, bad_labels = read_labels(labels, lenses, settings.lens)
+    better, worse = read_labels(settings.replace, lenses, settings.lens)
+    label_rows, bad_labels = [*without_replaced(label_rows, better, lenses), *better], bad_labels + worse
     refused = {rejection.id for rejection in rejected}
     rejected += bad_labels
     judged = judged_lenses(label_rows, lenses)
@@ -167,7 +188,7 @@ def prepare(
         mix=mixed,
         left_out=[_output_row(rows[row], clusters[row], _TRAIN) for row in left_out],
     )
-    return _write(dataset, [*articles, *labels], output, settings, command)
+    return _write(dataset, inputs, output, settings, command)
 
 
 def _refuse_overwriting(inputs: Sequence[Path], output: Path) -> None:

@@ -73,6 +73,8 @@ def describe(dataset: Dataset, held_out: float, seed: int, threshold: float) -> 
         "splits": {split: _split(rows, dataset.tokens) for split, rows in by_split.items()},
         "unlabelled": _split(dataset.unlabelled, dataset.tokens),
         "lenses": {lens.name: _lens(lens, by_split, dataset.runs) for lens in dataset.lenses},
+        "label_rows": len(dataset.label_rows),
+        "prompts": _prompts(dataset),
         "oracles": dict(sorted(Counter(row.oracle for row in dataset.label_rows if row.oracle).items())),
         "readings": dict(sorted(Counter(len(runs) for runs in dataset.runs.values()).items())),
         "rejected": _rejected(dataset.rejected),
@@ -210,15 +212,21 @@ def _warnings(figures: Mapping[str, Any], dataset: Dataset, held_out: float) -> 
     if len(dataset.lenses) < dataset.all_lenses:
         names = ", ".join(lens.name for lens in dataset.lenses)
         yield f"only {names} is labelled; train with a --filters folder that holds nothing else"
+    prompts = _prompts(dataset)
+    for lens in dataset.lenses:
+        others = [digest for digest in prompts.get(lens.name, ()) if digest != lens.prompt_sha256]
+        if others:
+            shown = ", ".join(digest[:12] for digest in others)
+            yield f"{lens.name}: labels come from prompt {shown}, the spec names {lens.prompt_sha256[:12]}"
+
+
+def _prompts(dataset: Dataset) -> dict[str, list[str]]:
+    """Return the digests of the prompts that the labels of each lens name."""
     prompts: dict[str, set[str]] = defaultdict(set)
     for row in dataset.label_rows:
         if row.lens and row.prompt_sha256:
             prompts[row.lens].add(row.prompt_sha256)
-    for lens in dataset.lenses:
-        others = sorted(prompts[lens.name] - {lens.prompt_sha256})
-        if others:
-            shown = ", ".join(digest[:12] for digest in others)
-            yield f"{lens.name}: labels come from prompt {shown}, the spec names {lens.prompt_sha256[:12]}"
+    return {name: sorted(digests) for name, digests in sorted(prompts.items())}
 
 
 def _rejected(rejected: Sequence[Rejection]) -> dict[str, int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, zip_longest
 from typing import Any
 
@@ -13,7 +14,15 @@ from distilled_filters.decision import verdict
 from distilled_filters.spec import LensSpec
 from distilled_filters.training.prepare.rows import LabelRow, Run
 
-__all__ = ["in_scope", "judged_lenses", "mean_scores", "merge_runs", "readings_of", "self_agreement"]
+__all__ = [
+    "in_scope",
+    "judged_lenses",
+    "mean_scores",
+    "merge_runs",
+    "readings_of",
+    "self_agreement",
+    "without_replaced",
+]
 
 
 def judged_lenses(labels: Sequence[LabelRow], lenses: Mapping[str, LensSpec]) -> list[str]:
@@ -21,11 +30,26 @@ def judged_lenses(labels: Sequence[LabelRow], lenses: Mapping[str, LensSpec]) ->
 
     A whole run speaks of every lens but those it has as null: one that it leaves out was out of scope.
     """
+    return [name for name in lenses if any(_says(row, name) for row in labels)]
 
-    def says(row: LabelRow, name: str) -> bool:
-        return row.lens == name if row.lens else any(run.get(name, ()) is not None for run in row.runs)
 
-    return [name for name in lenses if any(says(row, name) for row in labels)]
+def without_replaced(labels: Sequence[LabelRow], by: Sequence[LabelRow], lenses: Iterable[str]) -> list[LabelRow]:
+    """Return labels without their readings of the articles and lenses that other labels speak of."""
+    names = list(lenses)
+    replaced: dict[str, set[str]] = defaultdict(set)
+    for row in by:
+        replaced[row.id].update(name for name in names if _says(row, name))
+    kept = []
+    for row in labels:
+        nothing = dict.fromkeys(replaced.get(row.id, ()))
+        rest = row if row.lens else replace(row, runs=tuple(run | nothing for run in row.runs))
+        if row.lens not in nothing and (row.lens or any(_says(rest, name) for name in names)):
+            kept.append(rest)
+    return kept
+
+
+def _says(row: LabelRow, name: str) -> bool:
+    return row.lens == name if row.lens else any(run.get(name, ()) is not None for run in row.runs)
 
 
 def merge_runs(rows: Sequence[LabelRow], lenses: Mapping[str, LensSpec]) -> list[Run]:

@@ -27,6 +27,7 @@ __all__ = [
     "Rejection",
     "Run",
     "read_articles",
+    "read_ids",
     "read_labels",
     "read_lines",
 ]
@@ -57,6 +58,8 @@ class Reason(StrEnum):
     ARTICLE_REJECTED = "article_rejected"
     INCOMPLETE = "incomplete"
     """Labelled for some of the lenses only."""
+    DROPPED = "dropped"
+    """The author has it left out, as a judge may advise."""
     HELD_OUT_COPY = "held_out_copy"
     """A new row that is a near copy of a held-out one, which must stay as it is."""
 
@@ -209,6 +212,21 @@ def read_labels(
         )
 
     return list(reader.read(paths, parse)), reader.rejected
+
+
+def read_ids(paths: Sequence[Path]) -> frozenset[str]:
+    """Return the ids that rows of files name.
+
+    Raises:
+        DistilledFiltersError: naming the first line without one.
+    """
+    found = set()
+    for path in paths:
+        for place, row in read_lines(path):
+            if isinstance(row, RecordError):
+                raise row
+            found.add(_id(row if isinstance(row, dict) else {}, place))
+    return frozenset(found)
 
 
 def read_lines(path: Path) -> Iterator[tuple[Place, object]]:

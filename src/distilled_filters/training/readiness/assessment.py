@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from distilled_filters.errors import SettingError
 from distilled_filters.training.readiness.answers import Answers
 from distilled_filters.training.readiness.checks import Check, checks
 from distilled_filters.training.readiness.curve import learning_curve
@@ -69,9 +70,12 @@ def assess(
 
     Raises:
         DatasetError: when there is nothing to judge; the message says what to mend.
-        SettingError: when `masked` would overwrite the articles.
+        SettingError: when `masked` would overwrite articles or labels.
     """
     material = read_material(data, labels, filters, names, base)
+    inputs = {path.resolve() for path in (material.articles, *material.label_files)}
+    if masked is not None and masked.resolve() in inputs:
+        raise SettingError(f"--mask {masked} would overwrite what is judged; name another file")
     privacy = search(material.articles, masked) if personal_data or masked else None
     points = learning_curve(material) if curve else []
     facts = measure(material, filters, privacy, points)

@@ -186,8 +186,8 @@ def measure(
         sources=_ranked(_source(row) or _UNSTATED for row in labelled),
         reviewed=_reviewed(material, labelled),
         read_twice=sum(len(runs[row.id]) > 1 for row in labelled),
-        oracles=_ranked(row.oracle for row in material.labels if row.oracle),
-        label_rows=len(material.labels),
+        oracles=dict(material.origins["oracles"]),
+        label_rows=material.origins["label_rows"],
         copies=_copies(material, threshold),
         privacy=privacy,
         card_holds=material.card_holds,
@@ -231,13 +231,7 @@ def _lens(lens: LensSpec, labelled: Sequence[ArticleRow], material: Material, fo
         top_source=next(((name, count / len(real)) for name, count in sources.most_common(1)), None),
         redundancy=redundancy([scores for (_, scores), each in zip(scored, inside, strict=True) if each], lens),
         agreement=agreement(list(material.runs.values()), lens),
-        prompts=sorted(
-            {
-                row.prompt_sha256
-                for row in material.labels
-                if row.lens == lens.name and row.prompt_sha256 and row.prompt_sha256 != lens.prompt_sha256
-            }
-        ),
+        prompts=sorted({*material.origins["prompts"].get(lens.name, ())} - {lens.prompt_sha256}),
         release=release_of(folder, lens),
     )
 

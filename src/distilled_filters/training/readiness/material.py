@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ class Material:
 
     Attributes:
         articles: The file they come from.
+        label_files: Those that the labels come from.
         rows: The articles that the filters can read.
         refused: The other rows of that file.
         labels: Good label rows.
@@ -41,10 +42,13 @@ class Material:
         runs: The readings of each article in `rows` that has any.
         lenses: What is to be judged.
         card_holds: Whether a data card's digests agree with the files; None where there is no card.
+        origins: What that card says of the labels that the folder's rows were merged from: `label_rows`, `oracles`,
+            `prompts`; the same of the rows themselves where no card does.
         window: The tokens of an article that a student reads.
     """
 
     articles: Path
+    label_files: Sequence[Path]
     rows: Sequence[ArticleRow]
     refused: Sequence[Rejection]
     labels: Sequence[LabelRow]
@@ -52,6 +56,7 @@ class Material:
     runs: Mapping[str, list[Run]]
     lenses: Sequence[LensSpec]
     card_holds: bool | None
+    origins: Mapping[str, Any]
     window: int
 
 
@@ -99,15 +104,31 @@ def read_material(
         raise DatasetError(f"no label of {', '.join(map(str, label_files))} has the id of a readable article")
     return Material(
         articles=articles,
+        label_files=label_files,
         rows=rows,
         refused=refused,
         labels=label_rows,
         bad_labels=bad_labels,
         runs=runs,
         lenses=lenses,
-        card_holds=_card_holds(articles.parent, [articles, *label_files]),
+        card_holds=(holds := _card_holds(articles.parent, [articles, *label_files])),
+        origins=_origins(label_rows, articles.parent if holds else None),
         window=max(reader.settings.head_tokens + reader.settings.tail_tokens for reader in readers),
     )
+
+
+def _origins(rows: Sequence[LabelRow], folder: Path | None) -> Mapping[str, Any]:
+    """Return who made labels: as the card of a folder says, where it does, or as the rows do."""
+    if folder is not None:
+        card: dict[str, Any] = json.loads((folder / _CARD).read_text(encoding="utf-8"))
+        if card.keys() >= {"label_rows", "oracles", "prompts"}:
+            return card
+    prompts: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.lens and row.prompt_sha256:
+            prompts[row.lens].add(row.prompt_sha256)
+    oracles = Counter(row.oracle for row in rows if row.oracle)
+    return {"label_rows": len(rows), "oracles": dict(oracles.most_common()), "prompts": prompts}
 
 
 def _card_holds(folder: Path, files: Sequence[Path]) -> bool | None:
