@@ -87,6 +87,13 @@ def test_a_screen_is_on_only_where_it_loses_at_most_one_in_a_hundred(lens: LensS
     assert screen.natural_ended == pytest.approx((75 + missed) / 200)
 
 
+@pytest.mark.parametrize(("positives", "on"), [(8, True), (7, False)])
+def test_a_screen_needs_eight_positives_to_show_that_it_holds(lens: LensSpec, positives: int, on: bool) -> None:
+    training, unseen = articles(lens, [8.0, 0.0]), articles(lens, [8.0] * positives + [0.0])
+    looks = np.array([0.5] * positives + [0.1])
+    assert (_screen(lens, training, np.array([0.3, 0.0]), unseen, looks).below is not None) == on
+
+
 def test_without_positives_there_is_no_screen(lens: LensSpec) -> None:
     nothing = articles(lens, [0.0, 0.0])
     assert _screen(lens, nothing, np.zeros(2), nothing, np.zeros(2)).below is None

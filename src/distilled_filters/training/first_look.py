@@ -29,6 +29,8 @@ FloatArray = npt.NDArray[np.float64]
 
 # A screen may lose one in a hundred articles of medium and above.
 _LEAST_RECALL = 0.99
+# On fewer of them nothing is shown.
+_LEAST_POSITIVES = 8
 # The best answer by absolute error is zero for an article that is probably out of scope, not a
 # small share of its score: twice the slope of the calibrated logit comes near that, and keeps the order.
 _SHARPENING = 2.0
@@ -125,4 +127,5 @@ def _screen(
     recall = float((positives >= below).mean())
     natural = np.array([example.stratum == "natural" for example in unseen])
     ended = float((looks[natural] < below).mean()) if natural.any() else 0.0
-    return Screen(below if recall >= _LEAST_RECALL else None, recall, len(positives), ended)
+    holds = recall >= _LEAST_RECALL and len(positives) >= _LEAST_POSITIVES
+    return Screen(below if holds else None, recall, len(positives), ended)
