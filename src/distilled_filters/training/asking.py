@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
 
+from distilled_filters.errors import SettingError
+from distilled_filters.files import write_json
+from distilled_filters.spec import LensSpec
 from distilled_filters.training.oracle.calls import Spending
 from distilled_filters.training.oracle.client import Oracle, Question, Reply, each
 from distilled_filters.training.oracle.errors import AnswerError, OracleStoppedError
 from distilled_filters.training.oracle.label import Estimate
 from distilled_filters.training.oracle.providers import Usage
 
-__all__ = ["Progress", "ask_all", "estimate"]
+__all__ = ["Progress", "ask_all", "claim", "estimate"]
+
+_JOB_FILE = "job.json"
 
 M = TypeVar("M", bound=BaseModel)
 Progress = Callable[[Spending, bool], None]
 """Called after every question with what was spent in all, and whether it was answered."""
+
+
+def claim(output: Path, command: str, lens: LensSpec) -> None:
+    """Make a job's folder its own, or take it up: its journal says what was paid, and a budget is for one job.
+
+    Raises:
+        SettingError: when the folder holds other work.
+    """
+    path, identity = output / _JOB_FILE, {"command": command, "filter": lens.name, "prompt_sha256": lens.prompt_sha256}
+    earlier = json.loads(path.read_text("utf-8")) if path.is_file() else None
+    if (earlier or identity) != identity or (earlier is None and output.is_dir() and any(output.iterdir())):
+        held = (
+            f"a {earlier['command']} of {earlier['filter']}, perhaps under another prompt" if earlier else "other files"
+        )
+        raise SettingError(f"{output} holds {held}; choose another --output for this {command} of {lens.name}")
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(path, identity)
 
 
 def estimate(oracle: Oracle, questions: Sequence[Question[M]], output_tokens: int) -> Estimate:

@@ -115,6 +115,18 @@ def test_a_second_run_asks_nothing(judge: Judge, tmp_path: Path) -> None:
     assert (tmp_path / "judged" / "judged.jsonl").read_bytes() == first
 
 
+def test_a_folder_of_other_work_is_left_alone(judge: Judge, tmp_path: Path) -> None:
+    labelled = tmp_path / "judged"
+    labelled.mkdir()
+    (labelled / "label.json").write_text("{}", encoding="utf-8")
+    with ScriptedOracle(lambda ask: said(ask, 5, 5)) as server:
+        refused = judge(server, "-n", "3")
+        assert refused.exit_code == 2
+        assert "holds other files; choose another --output" in " ".join(refused.output.split())
+        assert server.asks == []
+    assert [path.name for path in labelled.iterdir()] == ["label.json"]
+
+
 def test_no_judging_before_the_first_training(judge: Judge, tmp_path: Path) -> None:
     filters = tmp_path / "filters"
     shutil.copytree(FILTERS / "uplifting", filters / "uplifting")

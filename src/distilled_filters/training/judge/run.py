@@ -13,7 +13,7 @@ from distilled_filters.errors import RecordError, SettingError, SpecError
 from distilled_filters.files import write_json, write_json_lines
 from distilled_filters.filter import Filter
 from distilled_filters.registry import newest_folder
-from distilled_filters.training.asking import Progress, ask_all, estimate
+from distilled_filters.training.asking import Progress, ask_all, claim, estimate
 from distilled_filters.training.judge.cases import SPLITS, Case, by_stand_in, by_student, doubtful, read_labelled_rows
 from distilled_filters.training.judge.findings import Advice, Finding, weak_spots
 from distilled_filters.training.judge.question import opinion_of, question
@@ -61,10 +61,12 @@ def opened(job: Job) -> Iterator[Judging]:
     """Choose the cases and take the output folder; nothing is asked yet.
 
     Raises:
-        SettingError: when the lens has no student and nobody asked for a judgement before training.
+        SettingError: when the lens has no student and nobody asked for a judgement before training, or
+            the folder holds other work.
     """
     folder = newest_folder(job.filters, job.filter)
     prompt, cases, student = _cases(job, folder)
+    claim(job.output, "judge", prompt.lens)
     with Calls(job.output / "raw") as calls:
         yield Judging(job, prompt, cases, student, calls)
 

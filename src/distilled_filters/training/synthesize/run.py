@@ -20,7 +20,7 @@ from distilled_filters.errors import RecordError, SettingError
 from distilled_filters.files import write_json, write_json_lines
 from distilled_filters.registry import newest_folder
 from distilled_filters.spec import LensSpec
-from distilled_filters.training.asking import Progress, ask_all, estimate
+from distilled_filters.training.asking import Progress, ask_all, claim, estimate
 from distilled_filters.training.oracle.calls import Calls
 from distilled_filters.training.oracle.client import Oracle
 from distilled_filters.training.oracle.errors import AnswerError
@@ -73,13 +73,14 @@ def opened(job: Job) -> Iterator[Writing]:
     """Measure the gaps and take the output folder; nothing is asked yet.
 
     Raises:
-        SettingError: for a kind or a language that the lens does not have.
+        SettingError: for a kind or a language that the lens does not have, or a folder that holds other work.
     """
     prompt = read_prompt(newest_folder(job.filters, job.filter))
     known = [*(tier.name for tier in prompt.lens.tiers[:-1]), LOOK_ALIKE]
     for asked, among in ((job.kinds, known), (job.languages, prompt.lens.languages)):
         if unknown := set(asked or ()) - set(among):
             raise SettingError(f"{job.filter} has no {', '.join(sorted(unknown))}; it has {', '.join(among)}")
+    claim(job.output, "synthesize", prompt.lens)
     with Calls(job.output / "raw") as calls:
         yield Writing(job, prompt, calls)
 
