@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pyarrow
 
+from tests.integrations.watch.sitecustomize import LOG
+
 INPUT = pyarrow.schema([("id", pyarrow.int64()), ("title", pyarrow.string()), ("content", pyarrow.string())])
 
 
@@ -179,6 +181,8 @@ class Spark(Adapter):
         os.environ.update(SPARK_HOME=str(home), SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable)
         from pyspark.sql import SparkSession
 
+        # A Java process that an earlier test began has that test's environment; workers get this one's.
+        given = {f"spark.executorEnv.{name}": os.environ[name] for name in ("PYTHONPATH", LOG) if name in os.environ}
         self.session = (
             SparkSession.builder.master("local-cluster[2,1,1024]")
             .config("spark.ui.enabled", "false")
@@ -186,6 +190,7 @@ class Spark(Adapter):
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.sql.shuffle.partitions", "4")
+            .config(map=given)
             .getOrCreate()
         )
         self.session.sparkContext.setLogLevel("OFF")
