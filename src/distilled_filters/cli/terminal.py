@@ -13,7 +13,7 @@ from rich.text import Text
 __all__ = ["grid", "notes", "plain", "screen", "shortened", "write_json", "write_text"]
 
 # A pipe has no width; rich's own 80 columns would break a row over lines that grep cannot put together.
-_PIPE_WIDTH = 1000
+_PIPE_WIDTH, _PIPE_HEIGHT = 1000, 25
 
 
 class _Console(Console):
@@ -63,5 +63,9 @@ def shortened(text: str, length: int) -> str:
 
 
 def _console(terminal: bool, *, stderr: bool) -> Console:
-    width = None if terminal or "COLUMNS" in os.environ else _PIPE_WIDTH
-    return _Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+    width = height = None
+    if not terminal:
+        # With both given rich looks for no terminal, which it would take for 80 columns wide where TERM is dumb.
+        columns = os.environ.get("COLUMNS", "")
+        width, height = int(columns) if columns.isdigit() else _PIPE_WIDTH, _PIPE_HEIGHT
+    return _Console(stderr=stderr, width=width, height=height, highlight=False, markup=False, emoji=False)
