@@ -20,10 +20,10 @@ class WorkerError(RuntimeError):
 class Worker:
     """One process with one variant."""
 
-    def __init__(self, script: Path, folder: Path, key: str) -> None:
-        """Start it; it runs until `close`."""
+    def __init__(self, script: Path, folder: Path, key: str, python: str = sys.executable) -> None:
+        """Start it by the interpreter `python`; it runs until `close`."""
         self._log = folder / f"{key}.log"
-        self._process = _start(script, folder, key, self._log)
+        self._process = _start(script, folder, key, self._log, python)
 
     def ask(self, request: Mapping[str, object]) -> Any:
         """Send a request and return the reply, both a line of JSON.
@@ -48,17 +48,17 @@ class Worker:
         self._process.communicate()
 
 
-def run_worker(script: Path, folder: Path, key: str) -> Any:
+def run_worker(script: Path, folder: Path, key: str, python: str = sys.executable) -> Any:
     """Run a worker that only prepares something, and return what it replied."""
     log = folder / f"{key}.log"
-    process = _start(script, folder, key, log)
+    process = _start(script, folder, key, log, python)
     output, _ = process.communicate()
     if process.returncode:
         raise WorkerError(_last_words(log))
     return json.loads(output) if output else None
 
 
-def _start(script: Path, folder: Path, key: str, log: Path) -> subprocess.Popen[str]:
+def _start(script: Path, folder: Path, key: str, log: Path, python: str) -> subprocess.Popen[str]:
     environment = {
         **os.environ,
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -68,7 +68,7 @@ def _start(script: Path, folder: Path, key: str, log: Path) -> subprocess.Popen[
     }
     with log.open("w") as errors:
         return subprocess.Popen(
-            [sys.executable, str(script), str(folder), key],
+            [python, str(script), str(folder), key],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
         )  # fmt: skip
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import resource
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -31,8 +33,21 @@ def main() -> None:
         from race_limit import int8_peak
 
         print(json.dumps(int8_peak(settings["threads"])), file=channel)
+    elif key == "versions":
+        print(json.dumps(_versions()), file=channel)
     else:
         _serve(folder, key, settings, channel)
+
+
+def _versions() -> dict[str, str]:
+    """Return what this interpreter has of the peers' distributions."""
+    from race_contestants import CONTESTANTS
+
+    versions = {}
+    for name in sorted({name for each in CONTESTANTS for name in each.needs}):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def _serve(folder: Path, key: str, settings: Settings, channel: Any) -> None:
