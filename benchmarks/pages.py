@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +23,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def fill(page: Path, name: str, text: str) -> None:
-    """Replace what stands in a page between `<!-- NAME ... -->` and `<!-- /NAME -->`.
+def fill(page: Path, name: str, text: str, picture: Path | None = None, caption: str = "") -> None:
+    """Replace what stands in a page between `<!-- NAME ... -->` and `<!-- /NAME -->`, the picture first.
 
     Raises:
         SystemExit: when the page has no such marks.
     """
+    if picture:
+        text = f"![{caption}]({Path(os.path.relpath(picture, page.parent)).as_posix()})\n\n{text}"
     old = page.read_text("utf-8")
     marks = re.compile(rf"(<!-- {re.escape(name)}\b[^>]*-->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
     new, found = marks.subn(lambda match: f"{match[1]}\n{text}\n{match[2]}", old)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ class Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise WorkerError(_last_words(self._log))
+            raise WorkerError(_last_words(self._log, self._process.wait()))
         return json.loads(line)
 
     def close(self) -> None:
@@ -54,7 +55,7 @@ def run_worker(script: Path, folder: Path, key: str, python: str = sys.executabl
     process = _start(script, folder, key, log, python)
     output, _ = process.communicate()
     if process.returncode:
-        raise WorkerError(_last_words(log))
+        raise WorkerError(_last_words(log, process.returncode))
     return json.loads(output) if output else None
 
 
@@ -73,6 +74,8 @@ def _start(script: Path, folder: Path, key: str, log: Path, python: str) -> subp
         )  # fmt: skip
 
 
-def _last_words(log: Path) -> str:
+def _last_words(log: Path, code: int) -> str:
+    if code < 0:
+        return f"the process was ended by {signal.Signals(-code).name}, perhaps for want of memory"
     lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "the process was killed, perhaps for want of memory"
+    return lines[-1] if lines else f"the process ended with {code} and said nothing"

@@ -38,8 +38,9 @@ _MILLION, _HOUR = 1_000_000, 3600
 class Result:
     """What one contestant did.
 
-    `times_slower` is against all filters of this library; `ready_s` is what loading took, and fitting
-    where the cache had nothing; quality is a mean over the lenses, `None` where it cannot be told.
+    `times_slower` is against all filters of this library; the limit is that of the encoder, and says
+    nothing of who has none; `ready_s` is what loading took, and fitting where the cache had nothing;
+    quality is a mean over the lenses, `None` where it cannot be told.
     """
 
     key: str
@@ -47,7 +48,7 @@ class Result:
     reads: str
     articles_per_s: float
     times_slower: float
-    share_of_limit: float
+    share_of_limit: float | None
     dollars_a_million: float
     peak_mib: float
     ready_s: float
@@ -89,7 +90,7 @@ def main() -> None:
     text = _text(document)
     show(text)
     if options.page:
-        fill(options.page, "race", text)
+        fill(options.page, "race", text, options.plot, "Speed and quality, a row a contestant")
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
     if options.plot:
@@ -215,7 +216,7 @@ def _results(
             reads="whole articles" if each.whole else f"at most {settings['window']} tokens",
             articles_per_s=rates[each.key],
             times_slower=rates[_BASE] / rates[each.key],
-            share_of_limit=rates[each.key] / limit,
+            share_of_limit=None if each.whole else rates[each.key] / limit,
             dollars_a_million=_MILLION / rates[each.key] / _HOUR * price,
             peak_mib=timed[each.key].peak_kib / 1024,
             ready_s=timed[each.key].ready_s,
@@ -231,7 +232,7 @@ def _quality(
 ) -> dict[str, float | None]:
     """Return means over the lenses; nothing where not every article was scored by every lens.
 
-    A lens with no article of the medium tier among these has no average precision, and is not counted.
+    A lens of which these articles have none of the medium tier, or nothing but equal labels, is not counted.
     """
     from scipy.stats import spearmanr
     from sklearn.metrics import average_precision_score
@@ -239,11 +240,12 @@ def _quality(
     if scores.shape != truth.shape or not scores.any(axis=0).all():
         return {}
     lenses = range(truth.shape[1])
-    reached = truth >= medium
+    reached, varied = truth >= medium, np.ptp(truth, axis=0) > 0
     precisions = [average_precision_score(reached[:, k], scores[:, k]) for k in lenses if reached[:, k].any()]
+    correlations = [spearmanr(truth[:, k], scores[:, k]).statistic for k in lenses if varied[k]]
     return {
         "ap_medium": float(np.mean(precisions)) if precisions else None,
-        "spearman": float(np.mean([spearmanr(truth[:, k], scores[:, k]).statistic for k in lenses])),
+        "spearman": float(np.mean(correlations)) if correlations else None,
     }
 
 
@@ -253,7 +255,7 @@ def _text(document: dict[str, Any]) -> str:
     rows = [
         [
             each["label"], figure_text(each["articles_per_s"]), f"{figure_text(each['times_slower'])} x",
-            f"{each['share_of_limit']:.1%}", figure_text(each["dollars_a_million"]), figure_text(each["peak_mib"]),
+            _percent(each["share_of_limit"]), figure_text(each["dollars_a_million"]), figure_text(each["peak_mib"]),
             *(f"{each[key]:.3f}" if each[key] is not None else "" for key in ("ap_medium", "spearman")),
             each["reads"],
         ]
@@ -271,6 +273,10 @@ def _text(document: dict[str, Any]) -> str:
         f"${document['price']:.2f} an hour. Peers' encoder: {document['encoder']}; their heads are fitted on "
         f"{facts['training']:,} articles of the training split.\n\n{table(names, rows)}{left_out}"
     )
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
 
 
 if __name__ == "__main__":

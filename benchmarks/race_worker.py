@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import resource
 import sys
-import threading
 from contextlib import suppress
+from multiprocessing import active_children
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -65,15 +64,17 @@ def _serve(folder: Path, key: str, settings: Settings, channel: Any) -> None:
         started = perf_counter()
         scores = racer(part)
         seconds = perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         reply = {
             "seconds": seconds,
             "scores": None if scores is None else scores.tolist(),
-            "peak_kib": max(peak, children),
-            "threads": threading.active_count(),
+            "peak_kib": sum(map(_peak_kib, (os.getpid(), *(child.pid for child in active_children())))),
         }
         print(json.dumps(reply), file=channel)
+
+
+def _peak_kib(process: int | None) -> int:
+    lines = Path(f"/proc/{process}/status").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
     if options.page:
-        fill(options.page, "scale", text)
+        fill(options.page, "scale", text, options.plot, "Hours a corpus takes, by the number of workers")
     if options.plot:
         _draw(costs, options.plot)
 
@@ -249,13 +249,24 @@ def _draw(costs: Costs, path: Path) -> None:
     counts = [2**power for power in range(12)]
     for articles in _CORPORA:
         hours = [plan(costs, articles, workers).seconds / 3600 for workers in counts]
-        (line,) = axis.plot(counts, hours, marker="o", label=f"{_power(articles)} articles")
+        (line,) = axis.plot(counts, hours, marker="o", markersize=4, label=f"{_power(articles)} articles")
         parted = [articles * costs.score / workers / 3600 for workers in counts]
         axis.plot(counts, parted, linestyle="--", linewidth=1, color=line.get_color())
     axis.set(
-        xscale="log", yscale="log", xlabel="workers (log)", ylabel="hours (log)",
+        xscale="log", yscale="log", xlabel="workers, a processor each (log)",
         title="Solid: one process hands out the work. Dashed: as many as it takes",
     )  # fmt: skip
+    axis.set_xticks(counts, [f"{count:,}" for count in counts])
+    marks = {
+        1 / 60: "a minute",
+        1: "an hour",
+        24: "a day",
+        30 * 24: "a month",
+        365 * 24: "a year",
+        3650 * 24: "10 years",
+    }
+    axis.set_yticks(list(marks), list(marks.values()))
+    axis.minorticks_off()
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
     figure.savefig(path, dpi=150)
