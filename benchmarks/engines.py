@@ -81,7 +81,7 @@ class _Run:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--articles", type=int, default=100_000, metavar="N", help="how many (default: 80000)")
+    parser.add_argument("--articles", type=int, default=100_000, metavar="N", help="how many (default: 100000)")
     parser.add_argument(
         "--scaling-articles", type=int, default=8_000, metavar="N",
         help="how many of them all numbers of workers are compared on (default: 8000)",
@@ -198,9 +198,8 @@ def _text(results: dict[str, Any]) -> str:
     header = ["run", "articles", "workers", "start, s", "scoring, s", "articles/s", "times one worker", "processes",
               "rows", "SHA-256 of scores"]  # fmt: skip
     verdict = "Scores are equal to the last bit." if _agree(runs) else "**Scores or rows differ.**"
-    return (
-        f"Articles of {fewest} to {most} words, all eight filters, no screens; {machine['cpu']}. {verdict}\n\n"
-        + table(header, rows)
+    return f"Articles of {fewest} to {most} words, all filters, no screens; {machine['cpu']}. {verdict}\n\n" + table(
+        header, rows
     )
 
 

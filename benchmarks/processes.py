@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,4 +79,5 @@ def _last_words(log: Path, code: int) -> str:
     if code < 0:
         return f"the process was ended by {signal.Signals(-code).name}, perhaps for want of memory"
     lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"the process ended with {code} and said nothing"
+    # Results are published: a file's name tells enough, its folder says where somebody works.
+    return re.sub(r"/(?:[^/\s'\"]+/)+", "", lines[-1]) if lines else f"the process ended with {code} and said nothing"

@@ -77,7 +77,7 @@ def main() -> None:
                 if started := _ready(folder, each.key, python, skipped):
                     workers[each.key] = started
                     log.print(f"[dim]{each.key} ready after {started.ready_s:.0f} s[/dim]")
-        timed = _race(workers, facts["n"], options.rounds, status.update)
+        timed = _race(workers, facts["n"], options.rounds, skipped, status.update)
         truth = np.load(folder / "truth.npy")
         medium = np.array(json.loads((folder / "medium.json").read_text("utf-8")))
     limit = peak / facts["multiply_adds"]
@@ -169,30 +169,42 @@ def _ready(folder: Path, key: str, python: str, skipped: dict[str, str]) -> _Tim
     try:
         worker.ask({})
     except WorkerError as error:
-        if key.startswith("ours"):
-            raise
-        skipped[key] = str(error)
+        _leave_out(key, error, skipped)
         return None
     return _Timed(worker, perf_counter() - started)
 
 
-def _race(runners: dict[str, _Timed], n: int, rounds: int, say: Callable[[str], object]) -> dict[str, _Timed]:
-    """Let all take the same articles in turn, every other round backwards."""
+def _leave_out(key: str, error: WorkerError, skipped: dict[str, str]) -> None:
+    if key.startswith("ours"):
+        raise error
+    skipped[key] = str(error)
+
+
+def _race(
+    runners: dict[str, _Timed], n: int, rounds: int, skipped: dict[str, str], say: Callable[[str], object]
+) -> dict[str, _Timed]:
+    """Let all take the same articles in turn, every other round backwards; return who came through."""
     bounds = np.linspace(0, n, rounds + 1).astype(int)
     order = [each for each in CONTESTANTS if each.key in runners]
     for number, (start, stop) in enumerate(pairwise(bounds)):
         for each in order[::-1] if number % 2 else order:
+            if each.key in skipped:
+                continue
             say(f"round {number + 1} of {rounds}: {each.key}")
             last = min(stop, start + each.articles) if each.articles else stop
             kept = runners[each.key]
-            reply = kept.worker.ask({"start": int(start), "stop": int(last)})
+            try:
+                reply = kept.worker.ask({"start": int(start), "stop": int(last)})
+            except WorkerError as error:
+                _leave_out(each.key, error, skipped)
+                continue
             kept.seconds.append(reply["seconds"])
             kept.articles.append(int(last - start))
             kept.scores += reply["scores"] or []
             kept.peak_kib = max(kept.peak_kib, reply["peak_kib"])
     for runner in runners.values():
         runner.worker.close()
-    return runners
+    return {key: kept for key, kept in runners.items() if key not in skipped}
 
 
 def _results(
@@ -265,7 +277,8 @@ def _text(document: dict[str, Any]) -> str:
         "the machine's int8 limit", figure_text(document["limit_articles_per_s"]), "", "100%", "", "", "", "",
         f"{document['int8_peak'] / 1e9:,.0f} G multiply-adds/s",
     ])  # fmt: skip
-    names = ("", "articles/s", "all eight are", "of the limit", "$ a million", "MiB", "AP, medium", "Spearman", "reads")
+    compared = f"all {len(facts['lenses'])} are"
+    names = ("", "articles/s", compared, "of the limit", "$ a million", "MiB", "AP, medium", "Spearman", "reads")
     left_out = "".join(f"\nLeft out: {key}: {reason}.\n" for key, reason in document["skipped"].items())
     return (
         f"{facts['n']} real articles of {facts['tokens']:.0f} tokens, {facts['tokens_read']:.0f} of them read; "

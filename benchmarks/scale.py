@@ -203,7 +203,7 @@ def _text(document: dict[str, Any]) -> str:
         ],
     )  # fmt: skip
     return (
-        f"{document['articles']:,} articles, {document['tokens']:.0f} tokens of each read, all eight filters as "
+        f"{document['articles']:,} articles, {document['tokens']:.0f} tokens of each read, all filters as "
         f"shipped; {machine['cpu']}, load {machine['load_average_before']} before.\n\n{parts}\n"
         f"**Check.** One worker takes {document['one_worker_s']:.1f} s, two take {document['two_workers_s']:.1f} s: "
         f"**{document['gain']:.2f} times as fast**. The simulation foretold "
