@@ -54,7 +54,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
             [value for value, _ in known], [row for _, row in known], s=70, marker=marker,
             color=[colors[row] for _, row in known], alpha=1 if marker == "o" else 0.45, label=label, zorder=3,
         )  # fmt: skip
-    quality.set(title="Agreement with the labels (more is better)", xlim=(0, 1))
+    quality.set(title="Agreement with the labels (more is better)", xlim=(0, 1.03))
     quality.legend(frameon=False, fontsize=9, loc="lower left")
     for axis in (speed, quality):
         axis.grid(alpha=0.3, axis="x")
