@@ -1,4 +1,4 @@
-"""One run of one engine, in a process of its own: `engine_run.py ENGINE WORKERS FOLDER`, started by engines.py.
+"""One run of one engine, in a process of its own: `engine_run.py ENGINE WORKERS FOLDER FILES`, started by engines.py.
 
 Writes figures.json: the seconds of the engine's start and of the scoring, and a digest of all scores.
 """
@@ -38,11 +38,11 @@ def scoring_of(folder: Path, threads: int) -> Scoring:
     return Scoring(filters_of(folder), threads=threads)
 
 
-def _local(folder: Path, workers: int) -> Callable[[], None]:
+def _local(folder: Path, files: list[str], workers: int) -> Callable[[], None]:
     scoring = scoring_of(folder, workers)
 
     def score() -> None:
-        batches = dataset.dataset(folder / "articles").to_batches()
+        batches = dataset.dataset(files).to_batches()
         scored = scoring.score_arrow_batches(batches)
         first = next(scored)
         (folder / "scored").mkdir()
@@ -54,7 +54,7 @@ def _local(folder: Path, workers: int) -> Callable[[], None]:
     return score
 
 
-def _ray(folder: Path, workers: int) -> Callable[[], None]:
+def _ray(folder: Path, files: list[str], workers: int) -> Callable[[], None]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
     import ray.data
@@ -65,13 +65,13 @@ def _ray(folder: Path, workers: int) -> Callable[[], None]:
     ray.data.DataContext.get_current().enable_progress_bars = False
 
     def score() -> None:
-        articles = ray.data.read_parquet(str(folder / "articles"))
+        articles = ray.data.read_parquet(files)
         score_dataset(articles, filters_of(folder), concurrency=workers).write_parquet(str(folder / "scored"))
 
     return score
 
 
-def _spark(folder: Path, workers: int) -> Callable[[], None]:
+def _spark(folder: Path, files: list[str], workers: int) -> Callable[[], None]:
     """A cluster of executors in processes of their own, one processor each."""
     import pyspark
     from pyspark.sql import SparkSession
@@ -94,7 +94,7 @@ def _spark(folder: Path, workers: int) -> Callable[[], None]:
     atexit.register(session.stop)
 
     def score() -> None:
-        articles = session.read.parquet(str(folder / "articles"))
+        articles = session.read.parquet(*files)
         score_dataframe(articles, filters_of(folder)).write.parquet(str(folder / "scored"))
 
     return score
@@ -117,8 +117,9 @@ def _digest(folder: Path, scoring: Scoring) -> dict[str, Any]:
 
 def main() -> None:
     engine, workers, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    files = sorted(str(file) for file in (folder / "articles").iterdir())[: int(sys.argv[4])]
     before = time.perf_counter()
-    score = {"local": _local, "ray": _ray, "spark": _spark}[engine](folder, workers)
+    score = {"local": _local, "ray": _ray, "spark": _spark}[engine](folder, files, workers)
     begun = time.perf_counter()
     score()
     figures = {"start_seconds": begun - before, "seconds": time.perf_counter() - begun}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Settings(TypedDict):
     encoder: str
     data: str
     articles: int | None
+    training: int
     cache: str
     window: int
     lenses: list[str]
@@ -126,7 +128,7 @@ class _Heads:
         from sklearn.linear_model import RidgeCV
 
         self._embed = embed
-        cache = Path(settings["cache"]) / f"{name}.npz"
+        cache = Path(settings["cache"]) / f"{name}-{settings['training']}.npz"
         if not cache.is_file():
             texts, targets = _training(folder)
             fitted = RidgeCV(alphas=np.logspace(-3, 3, 13)).fit(self._embed(texts), targets)
@@ -176,14 +178,25 @@ _QUANTISED = "onnx/model_qint8_avx512_vnni.onnx"
 
 def _onnx_folder(settings: Settings) -> Path:
     """Return sentence-transformers' own int8 export of the encoder."""
-    from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
 
-    target = Path(settings["cache"]) / "encoder_onnx"
-    if not (target / _QUANTISED).is_file():
+    def export(target: Path) -> None:
+        from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
+
         _encoder(settings).save(str(target))
         model = SentenceTransformer(str(target), device="cpu", backend="onnx", model_kwargs={"export": True})
         model.save_pretrained(str(target))
         export_dynamic_quantized_onnx_model(model, "avx512_vnni", str(target))
+
+    return _once(Path(settings["cache"]) / "encoder_onnx", export)
+
+
+def _once(target: Path, make: Callable[[Path], None]) -> Path:
+    """Return a folder that is made the first time, and stands there whole or not at all."""
+    if not target.is_dir():
+        part = target.with_name(target.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        make(part)
+        part.rename(target)
     return target
 
 
@@ -211,33 +224,37 @@ def _fastembed(settings: Settings, folder: Path) -> Racer:
     config.write_text(json.dumps(kept), "utf-8")
     model = TextEmbedding("race-encoder", specific_model_path=str(exported), threads=settings["threads"])
     return _Heads(
-        lambda texts: np.array(list(model.embed(texts, batch_size=1)), np.float64), settings, folder, "fastembed"
+        lambda texts: np.array(list(model.embed(texts, batch_size=1)), np.float64), settings, folder, "encoder"
     )
 
 
 def _setfit(settings: Settings, folder: Path) -> Racer:
     """A short contrastive fine-tuning on few articles, then a logistic head a lens, as SetFit means it."""
     import torch
+    from sentence_transformers import SentenceTransformer
     from setfit import SetFitModel
 
     torch.set_num_threads(settings["threads"])
-    trained = Path(settings["cache"]) / "setfit"
-    if not trained.is_dir():
-        _train_setfit(settings, folder, trained)
-    model = SetFitModel.from_pretrained(str(trained), device="cpu")
-    model.model_body.max_seq_length = settings["window"]
+    trained = _once(
+        Path(settings["cache"]) / f"setfit-{settings['training']}",
+        lambda target: _train_setfit(settings, folder, target),
+    )
+    with np.load(trained / "shots.npz") as shots:
+        head = _one_vs_rest().fit(shots["embeddings"], shots["labels"])
+    model = SetFitModel(model_body=SentenceTransformer(str(trained / "body"), device="cpu"), model_head=head)
 
     def score(texts: Sequence[Text]) -> FloatArray:
-        answers = model.predict_proba(_joined(texts), batch_size=16, as_numpy=True)
-        return np.asarray(answers)[:, :, 1].T if np.asarray(answers).ndim == 3 else np.asarray(answers)
+        return np.asarray(model.predict_proba(_joined(texts), batch_size=16, as_numpy=True))
 
     return score
 
 
-_SHOTS, _STEPS = 24, 60
+# A time box: some minutes on two cores. More of each would rank better.
+_SHOTS, _STEPS, _PAIRS, _TOKENS = 24, 40, 8, 128
 
 
 def _train_setfit(settings: Settings, folder: Path, target: Path) -> None:
+    """Fine-tune, and keep the body and what the head is fitted on: SetFit's own file of the head is a pickle."""
     from datasets import Dataset
     from setfit import SetFitModel, Trainer, TrainingArguments
 
@@ -253,14 +270,17 @@ def _train_setfit(settings: Settings, folder: Path, target: Path) -> None:
             for row in draw.choice(side, min(_SHOTS, len(side)), replace=False)
         }
     )
-    model = SetFitModel(model_body=_encoder(settings), multi_target_strategy="one-vs-rest")
-    model.model_head = _one_vs_rest()
-    data = Dataset.from_dict({"text": [texts[row] for row in rows], "label": labels[rows].tolist()})
+    shots = [texts[row] for row in rows]
+    model = SetFitModel(model_body=_encoder(settings), model_head=_one_vs_rest(), multi_target_strategy="one-vs-rest")
+    model.model_body.max_seq_length = _TOKENS
     arguments = TrainingArguments(
-        output_dir=str(folder / "setfit_run"), batch_size=16, max_steps=_STEPS, save_strategy="no", report_to="none"
+        output_dir=str(folder / "setfit_run"), batch_size=_PAIRS, max_steps=_STEPS, save_strategy="no", report_to="none"
     )
+    data = Dataset.from_dict({"text": shots, "label": labels[rows].tolist()})
     Trainer(model=model, args=arguments, train_dataset=data).train()
-    model.save_pretrained(str(target))
+    model.model_body.max_seq_length = settings["window"]
+    model.model_body.save(str(target / "body"))
+    _save(target / "shots.npz", embeddings=model.model_body.encode(shots, batch_size=16), labels=labels[rows])
 
 
 def _one_vs_rest() -> Any:
@@ -273,12 +293,12 @@ def _one_vs_rest() -> Any:
 def _model2vec(settings: Settings, folder: Path) -> Racer:
     from model2vec import StaticModel
 
-    static = Path(settings["cache"]) / "static"
-    if not static.is_dir():
+    def distilled(target: Path) -> None:
         from model2vec.distill import distill
 
-        distill(settings["encoder"], pca_dims=256).save_pretrained(static)
-    model = StaticModel.from_pretrained(static)
+        distill(settings["encoder"], pca_dims=256).save_pretrained(target)
+
+    model = StaticModel.from_pretrained(_once(Path(settings["cache"]) / "static", distilled))
     return _Heads(
         lambda texts: model.encode(list(texts), max_length=None).astype(np.float64), settings, folder, "model2vec"
     )

@@ -36,18 +36,20 @@ def prepare(folder: Path, settings: Settings) -> dict[str, Any]:
     filters, backbone, preprocessor = open_filters(folder / "filters" / "shipped")
     examples = read_examples(Path(settings["data"]), [each.spec for each in filters], preprocessor)
     training, judged = select(examples, "train"), select(examples, "test")[: settings["articles"]]
+    # Peers' heads are fitted on a draw that is the same for all: embedding articles is what fitting takes.
+    drawn = np.random.default_rng(0).permutation(len(training))[: settings["training"]]
+    training = [training[row] for row in drawn]
     _write(folder / "training.json", training)
     _write(folder / "articles.json", judged)
     np.save(folder / "training.npy", _averages(training, filters))
     np.save(folder / "truth.npy", _averages(judged, filters))
-    scopes = [[example.labels[each.name].scope >= 0.5 for each in filters] for example in judged]
-    np.save(folder / "scopes.npy", np.array(scopes))
     (folder / "medium.json").write_text(json.dumps([each.spec.medium for each in filters]), "utf-8")
     reads = [len(example.window.ids) for example in judged]
     return {
         "lenses": [each.name for each in filters],
         "window": preprocessor.window_tokens,
         "n": len(judged),
+        "training": len(training),
         "tokens": float(np.mean([example.window.tokens.total for example in judged])),
         "tokens_read": float(np.mean(reads)),
         "multiply_adds": float(np.mean([_multiply_adds(backbone.spec, tokens) for tokens in reads])),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
-import resource
 import sys
-import threading
+from contextlib import suppress
+from multiprocessing import active_children
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,21 @@ def main() -> None:
         from race_limit import int8_peak
 
         print(json.dumps(int8_peak(settings["threads"])), file=channel)
+    elif key == "versions":
+        print(json.dumps(_versions()), file=channel)
     else:
         _serve(folder, key, settings, channel)
+
+
+def _versions() -> dict[str, str]:
+    """Return what this interpreter has of the peers' distributions."""
+    from race_contestants import CONTESTANTS
+
+    versions = {}
+    for name in sorted({name for each in CONTESTANTS for name in each.needs}):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def _serve(folder: Path, key: str, settings: Settings, channel: Any) -> None:
@@ -50,15 +64,17 @@ def _serve(folder: Path, key: str, settings: Settings, channel: Any) -> None:
         started = perf_counter()
         scores = racer(part)
         seconds = perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         reply = {
             "seconds": seconds,
             "scores": None if scores is None else scores.tolist(),
-            "peak_kib": max(peak, children),
-            "threads": threading.active_count(),
+            "peak_kib": sum(map(_peak_kib, (os.getpid(), *(child.pid for child in active_children())))),
         }
         print(json.dumps(reply), file=channel)
+
+
+def _peak_kib(process: int | None) -> int:
+    lines = Path(f"/proc/{process}/status").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 if __name__ == "__main__":

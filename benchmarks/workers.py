@@ -16,6 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pages import fill, show, table
+from report import figure_text, machine_of
+
 from distilled_filters import Panel
 from distilled_filters.corpus.rows import Row
 from distilled_filters.corpus.scoring import score_records
@@ -33,25 +36,34 @@ def main() -> None:
     parser.add_argument("corpus", nargs="?", default=str(EXAMPLES), help="what `distillery score` reads")
     parser.add_argument("--articles", type=int, default=200, help="how many, repeated from the corpus")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each, in turns")
+    parser.add_argument("--page", type=Path, metavar="PAGE.md", help="write the table between this page's marks")
     settings = parser.parse_args()
+    machine = machine_of(thread_count())
 
     corpus = [record.value for record in read_corpus(find_sources([settings.corpus]))]
     records = [Record(row, corpus[row % len(corpus)], 0) for row in range(settings.articles)]
     within, whole = encoder_share(records)
-    print(f"processor time an article: {whole:.1f} ms, {within:.1f} ms of them in the encoder")
-    print(f"so threads of one process can keep {whole / (whole - within):.1f} processors busy at most")
-
     processors = thread_count()
     ways: dict[str, Callable[[], Iterator[Row]]] = {}
     for count in sorted({1, processors}):
-        ways[f"{count} threads"] = partial(score_records, Panel.all(threads=count), records)
-        ways[f"{count} processes"] = partial(score_in_processes, Panel.all(threads=1), records, count)
+        ways[f"{count} thread{'s' * (count > 1)}"] = partial(score_records, Panel.all(threads=count), records)
+        ways[f"{count} process{'es' * (count > 1)}"] = partial(score_in_processes, Panel.all(threads=1), records, count)
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(settings.rounds):
         for name, way in ways.items():
             rates[name].append(rate(way()))
-    for name, found in rates.items():
-        print(f"{name:>14}: {statistics.median(found):6.1f} articles/s (best {max(found):.1f})")
+    text = (
+        f"{len(records):,} articles, {settings.rounds} rounds; {machine['cpu']}, "
+        f"load {machine['load_average_before']} before. "
+        f"An article takes {whole:.1f} ms of processor time, {within:.1f} ms of them in the encoder, "
+        f"so threads of one process can keep {whole / (whole - within):.1f} processors busy at most.\n\n"
+    ) + table(
+        ["way", "articles/s, median", "best"],
+        [[name, figure_text(statistics.median(found)), figure_text(max(found))] for name, found in rates.items()],
+    )
+    show(text)
+    if settings.page:
+        fill(settings.page, "workers", text)
 
 
 def rate(rows: Iterator[Row]) -> float:
