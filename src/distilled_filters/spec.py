@@ -416,7 +416,7 @@ _RULES = {
     "greater_than": "must be more than {gt:g}", "greater_than_equal": "must be {ge:g} or more",
     "less_than": "must be less than {lt:g}", "less_than_equal": "must be {le:g} or less",
     "finite_number": "must be a finite number",
-    "too_short": "must have at least {min_length}", "string_too_short": "must have at least {min_length} characters",
+    "too_short": "must have at least {min_length} of them", "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "must have at most {max_length} characters", "string_type": "must be text",
     "string_pattern_mismatch": "must be of the form {pattern}", "literal_error": "must be {expected}",
     "enum": "must be {expected}",
