@@ -133,9 +133,7 @@ def test_an_interrupted_question_ends_without_a_word_too_many(tmp_path: Path) ->
     here, there = pty.openpty()
     command = [sys.executable, "-m", "distilled_filters", "new-filter", "revival", "--filters", str(tmp_path)]
     # A session of its own, whose terminal turns the key into a signal.
-    process = subprocess.Popen(
-        ["setsid", "--ctty", "--wait", *command], stdin=there, stdout=there, stderr=there
-    )
+    process = subprocess.Popen(["setsid", "--ctty", "--wait", *command], stdin=there, stdout=there, stderr=there)
     os.close(there)
     said = b""
     while b"sentence?" not in said:

@@ -22,6 +22,7 @@ from distilled_filters.training.oracle.batches.provider import (
 )
 from distilled_filters.training.oracle.client import Oracle
 from distilled_filters.training.oracle.errors import Problem
+from distilled_filters.training.oracle.failures import TransientError
 from distilled_filters.training.oracle.providers import Structure
 
 __all__ = ["AnthropicBatches"]
@@ -80,8 +81,11 @@ class AnthropicBatches:
                 if batch["id"] in known or sum(batch["request_counts"].values()) != entry.calls:
                     continue
                 await ended(batch["id"])
-                calls = [result.call for result in await self.results(batch["id"]) if result]
-                if entry.tag.startswith(fingerprint(calls)):
+                results = await self.results(batch["id"])
+                if None in results:
+                    # It may be ours, and a second one would be paid too.
+                    raise TransientError(f"results of the batch {batch['id']} cannot be read")
+                if entry.tag.startswith(fingerprint(result.call for result in results if result)):
                     return str(batch["id"])
             if not page.get("has_more"):
                 return None

@@ -77,9 +77,9 @@ class OpenAIBatches:
 
 def _result(line: Body) -> Result:
     call, response = str(line["custom_id"]), line.get("response") or {}
-    status, body = response.get("status_code"), response.get("body")
+    status = response.get("status_code")
     if status == HTTPStatus.OK:
-        return Result(call, dict(body))
+        return Result(call, dict(response["body"]))
     refused = isinstance(status, int) and not is_transient(status)
     problem = Problem.BAD_REQUEST if refused else Problem.UNREACHABLE
-    return Result(call, None, json.dumps(line.get("error") or body), problem, status)
+    return Result(call, None, json.dumps(line.get("error") or response.get("body")), problem, status)
