@@ -174,24 +174,24 @@ class ScriptedOracle:
             status, error = _ERRORS[fault]
             given = ask.headers.get("authorization", "").removeprefix("Bearer ")
             error = {**error, "message": error["message"].replace("{key}", given)}
-            _write(handler, status, json.dumps({"error": error}).encode(), {"Retry-After": self.retry_after})
+            write_reply(handler, status, json.dumps({"error": error}).encode(), {"Retry-After": self.retry_after})
             return
         if fault is Fault.GATEWAY:
-            _write(handler, 200, json.dumps({"error": {"message": "the provider is down"}}).encode())
+            write_reply(handler, 200, json.dumps({"error": {"message": "the provider is down"}}).encode())
             return
         if fault is Fault.HTML:
-            _write(handler, 200, b"<html>maintenance</html>")
+            write_reply(handler, 200, b"<html>maintenance</html>")
             return
         time.sleep(self.seconds)
         with self._lock:
             if ask.key not in self._answered:
-                self._answered[ask.key] = self._paid(ask, fault)
+                self._answered[ask.key] = self.paid(ask, fault)
             content = self._answered[ask.key]
         if fault is Fault.SLOW:
             time.sleep(self.slow)
-        _write(handler, 200, content)
+        write_reply(handler, 200, content)
 
-    def _paid(self, ask: Ask, fault: Fault | None) -> bytes:
+    def paid(self, ask: Ask, fault: Fault | None) -> bytes:
         """Make an answer and write it on the bill."""
         text, finish, refusal = json.dumps(self.answer(ask)), "stop", None
         if fault is Fault.TRUNCATED:
@@ -220,12 +220,13 @@ class ScriptedOracle:
 
 
 class Batches:
-    """`/v1/files` and `/v1/batches` of the OpenAI protocol; a batch is done at the second look."""
+    """`/v1/files` and `/v1/batches` of the OpenAI protocol; a batch is done at the `looks`-th look."""
 
     def __init__(self, oracle: ScriptedOracle) -> None:
         self.oracle = oracle
         self.files: dict[str, bytes] = {}
         self.made: dict[str, Body] = {}
+        self.looks = 2
         self.on_create: Callable[[], None] = lambda: None
 
     def post(self, handler: BaseHTTPRequestHandler, content: bytes) -> None:
@@ -233,25 +234,26 @@ class Batches:
             part = next(part for part in content.split(b"\r\n--") if b'name="file"' in part)
             id_ = self._file(part.split(b"\r\n\r\n", 1)[1])
             document: Body = {"id": id_, "object": "file", "bytes": 1, "created_at": 1, "filename": "batch.jsonl"}
-            _write(handler, 200, json.dumps({**document, "purpose": "batch", "status": "processed"}).encode())
+            write_reply(handler, 200, json.dumps({**document, "purpose": "batch", "status": "processed"}).encode())
             return
         asked = json.loads(content)
         batch = self._batch(asked)
         self.made[batch["id"]] = batch
         self.on_create()
-        _write(handler, 200, json.dumps(batch).encode())
+        write_reply(handler, 200, json.dumps(batch).encode())
 
     def get(self, handler: BaseHTTPRequestHandler) -> None:
         parts = handler.path.split("?")[0].strip("/").split("/")
         if parts[-1] == "content":
-            _write(handler, 200, self.files[parts[-2]])
+            write_reply(handler, 200, self.files[parts[-2]])
         elif parts[-1] == "batches":
             found = list(self.made.values())
-            _write(handler, 200, json.dumps({"object": "list", "data": found, "has_more": False}).encode())
+            write_reply(handler, 200, json.dumps({"object": "list", "data": found, "has_more": False}).encode())
         else:
             batch = self.made[parts[-1]]
-            _write(handler, 200, json.dumps(batch).encode())
-            batch["status"] = "completed"
+            batch["looks"] += 1
+            batch["status"] = "completed" if batch["looks"] >= self.looks else "in_progress"
+            write_reply(handler, 200, json.dumps(batch).encode())
 
     def _file(self, content: bytes) -> str:
         self.files[id_ := f"file-{len(self.files)}"] = content
@@ -269,7 +271,7 @@ class Batches:
                 response = {"status_code": 500, "body": {"error": {"message": "boom"}}}
                 errors.append({"custom_id": ask.key, "response": response, "error": None})
                 continue
-            body = json.loads(self.oracle._paid(ask, fault))
+            body = json.loads(self.oracle.paid(ask, fault))
             results.append({"custom_id": ask.key, "response": {"status_code": 200, "body": body}, "error": None})
         output, failed = (
             self._file("".join(json.dumps(row) + "\n" for row in rows).encode()) if rows else None
@@ -278,11 +280,11 @@ class Batches:
         return {
             "id": f"batch-{len(self.made)}", "object": "batch", "endpoint": asked["endpoint"], "status": "in_progress",
             "input_file_id": asked["input_file_id"], "completion_window": "24h", "created_at": 1,
-            "metadata": asked["metadata"], "output_file_id": output, "error_file_id": failed,
+            "metadata": asked["metadata"], "output_file_id": output, "error_file_id": failed, "looks": 0,
         }  # fmt: skip
 
 
-def _write(
+def write_reply(
     handler: BaseHTTPRequestHandler, status: int, content: bytes, headers: Mapping[str, str] | None = None
 ) -> None:
     handler.send_response(status)

@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 NAME_PATTERN = r"[a-z][a-z0-9_]*"
+_LANGUAGE = r"^[a-z]{2,3}$"
 Name = Annotated[str, Field(pattern=rf"^{NAME_PATTERN}$", max_length=64)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 OnScale = Annotated[float, Field(ge=0, le=10)]
@@ -248,7 +249,7 @@ class LensSpec(_Spec):
     name: Name
     version: str
     lens: Annotated[str, Field(min_length=1)]
-    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...]
+    languages: tuple[Annotated[str, Field(pattern=_LANGUAGE)], ...]
     licence: str
     engine: str
     prompt_sha256: Sha256
@@ -403,9 +404,43 @@ def _problem(item: dict[str, object]) -> str:
         message = "required key is missing"
         if key == "checkpoints":
             message += "; the filter is not trained yet: `distillery export` writes it"
-    elif item["type"] != "value_error" and isinstance(item["input"], str | int | float):
-        message = f"{message}, not {item['input']!r}"
+    elif item["type"] != "value_error":
+        message = _in_words(str(item["type"]), item.get("ctx"), message)
+        if isinstance(item["input"], str | int | float):
+            message += f", not {item['input']!r}"
     return f"{key}: {message}"
+
+
+# pydantic's names of what can be wrong with a value, and what an author is told.
+_RULES = {
+    "greater_than": "must be more than {gt:g}", "greater_than_equal": "must be {ge:g} or more",
+    "less_than": "must be less than {lt:g}", "less_than_equal": "must be {le:g} or less",
+    "finite_number": "must be a finite number",
+    "too_short": "must have at least {min_length} of them",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters", "string_type": "must be text",
+    "string_pattern_mismatch": "must be of the form {pattern}", "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "int_type": "must be an integer", "int_parsing": "must be an integer",
+    "int_from_float": "must be an integer", "float_type": "must be a number", "float_parsing": "must be a number",
+    "bool_type": "must be true or false", "bool_parsing": "must be true or false",
+    "tuple_type": "must be a list", "list_type": "must be a list", "dict_type": "must be a table",
+    "model_type": "must be a table", "model_attributes_type": "must be a table",
+}  # fmt: skip
+_FORMS = {
+    rf"^{NAME_PATTERN}$": "must be lower-case letters, digits and _, a letter first",
+    _LANGUAGE: "must be two or three lower-case letters such as en",
+    r"^[0-9a-f]{64}$": "must be 64 hexadecimal digits",
+}
+
+
+def _in_words(kind: str, context: object, otherwise: str) -> str:
+    """Return a rule of pydantic's in words for an author, its own words where there are none."""
+    values = context if isinstance(context, dict) else {}
+    if kind == "string_too_short" and values.get("min_length") == 1:
+        return "must not be empty"
+    rule = _RULES.get(kind)
+    return _FORMS.get(values.get("pattern", "")) or (rule.format(**values) if rule else otherwise)
 
 
 def _tuples(value: object) -> object:

@@ -65,7 +65,7 @@ def test_the_questionnaire_asks_again_after_nonsense_and_keeps_answers(readiness
     typed = ["money", "cost", "yes", "5000", *[""] * (len(QUESTIONS) - 3)]
     done = readiness("--questionnaire", "--answers", str(path), "--no-pii", typed="\n".join(typed) + "\n")
     assert done.exit_code == 1, done.stderr
-    assert "Input should be 'format'" in done.stderr
+    assert "must be 'format'" in done.stderr
     assert path.read_text(encoding="utf-8").count("# ") == 3
     assert "articles_per_day = 5000" in path.read_text(encoding="utf-8")
     again = readiness("--questionnaire", "--answers", str(path), "--no-pii", typed="\n" * len(QUESTIONS))

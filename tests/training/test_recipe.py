@@ -18,8 +18,8 @@ from distilled_filters.training.recipe import Recipe, make_recipe, read_recipe
     [
         ({"regression": "hubber"}, "regression: no regression loss 'hubber'; did you mean 'huber'"),
         ({"ranking": {"listmel": 1.0}}, "no ranking loss 'listmel'; did you mean 'listmle'"),
-        ({"ranking": {"margin": 0.0}}, "ranking.margin: Input should be greater than 0, not 0.0"),
-        ({"epochs": -1}, "epochs: Input should be greater than 0, not -1"),
+        ({"ranking": {"margin": 0.0}}, "ranking.margin: must be more than 0, not 0.0"),
+        ({"epochs": -1}, "epochs: must be more than 0, not -1"),
         ({"epoch": 1}, "epoch: unknown key"),
         ({"unlabelled": "more.jsonl"}, "unlabelled articles need a teacher"),
         ({"start": "absent"}, "absent is no training run"),

@@ -13,7 +13,7 @@ from distilled_filters.cli.errors import fail
 from distilled_filters.errors import SettingError
 
 if TYPE_CHECKING:
-    from distilled_filters.training.oracle.label import Estimate
+    from distilled_filters.training.oracle.costs import Estimate
     from distilled_filters.training.oracle.providers import Endpoint
 
 __all__ = ["agreed"]

@@ -34,7 +34,8 @@ def reported_errors() -> Iterator[None]:
         try:
             yield
             sys.stdout.flush()
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, typer.Abort) as error:
+            # A prompt turns the one into the other.
             fail(f"interrupted{f'; {error}' if str(error) else ''}", label="", code=_INTERRUPTED)
         except BrokenPipeError:
             _discard_stdout()

@@ -10,32 +10,18 @@ import typer
 
 from distilled_filters.cli.errors import FINDINGS, fail
 from distilled_filters.cli.options import JsonFlag
-from distilled_filters.cli.oracle_options import (
-    Attempts,
-    BaseUrl,
-    Budget,
-    Concurrency,
-    Effort,
-    MaxOutput,
-    PresetName,
-    PriceIn,
-    PriceOut,
-    RequestsPerDay,
-    RequestsPerMinute,
-    Temperature,
-    TimeOut,
-    TokensPerMinute,
-    Yes,
-)
+from distilled_filters.cli.oracle_options import OracleOptions, asks_a_model
 from distilled_filters.cli.training_options import DataFolder, FiltersFolder, training_extra
 
 __all__ = ["command"]
 
 
+@asks_a_model
 def command(
     lens: Annotated[str, typer.Option("--filter", "-f", metavar="NAME", help="The filter to judge.")],
     data: DataFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of findings; a second run goes on in it.")],
+    oracle: OracleOptions,
     filters: FiltersFolder = Path("filters"),
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many articles to judge.")] = 100,
     split: Annotated[
@@ -45,25 +31,10 @@ def command(
     before_training: Annotated[
         bool, typer.Option("--before-training", help="Judge labels of a lens that has no student yet.")
     ] = False,
-    preset: PresetName = None,
-    base_url: BaseUrl = None,
     model: Annotated[
         str | None,
         typer.Option(help="The judge; best another model than the oracle.", rich_help_panel="The oracle"),
     ] = None,
-    max_output_tokens: MaxOutput = None,
-    temperature: Temperature = None,
-    reasoning_effort: Effort = None,
-    concurrency: Concurrency = None,
-    timeout: TimeOut = None,
-    attempts: Attempts = None,
-    rpm: RequestsPerMinute = None,
-    tpm: TokensPerMinute = None,
-    rpd: RequestsPerDay = None,
-    budget: Budget = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    yes: Yes = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Let a language model judge the labels that student and oracle see most differently.
@@ -87,22 +58,16 @@ def command(
     """
     with training_extra("oracle"):
         from distilled_filters.training.judge.run import Job, opened
-        from distilled_filters.training.oracle.providers import make_endpoint
     from distilled_filters.cli.asking import agreed
     from distilled_filters.cli.terminal import write_json
     from distilled_filters.training.judge.cases import SPLITS
 
-    endpoint = make_endpoint(
-        preset, base_url, model, price_in, price_out,
-        max_output_tokens=max_output_tokens, temperature=temperature, reasoning_effort=reasoning_effort,
-        concurrency=concurrency, timeout=timeout, attempts=attempts,
-        requests_per_minute=rpm, tokens_per_minute=tpm, requests_per_day=rpd,
-    )  # fmt: skip
+    endpoint = oracle.endpoint(model)
     job = Job(
         data=data, output=output, filters=filters, filter=lens, judge=endpoint, count=count,
-        splits=tuple(split or SPLITS), before_training=before_training, budget_usd=budget,
+        splits=tuple(split or SPLITS), before_training=before_training, budget_usd=oracle.budget,
     )  # fmt: skip
-    with opened(job) as judging, agreed(judging, [endpoint], budget, yes=yes) as progress:
+    with opened(job) as judging, agreed(judging, [endpoint], oracle.budget, yes=oracle.yes) as progress:
         report = asyncio.run(judging.run(progress))
     if as_json:
         write_json(report)

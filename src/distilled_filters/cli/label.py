@@ -13,30 +13,12 @@ import typer
 from distilled_filters.cli.asking import agreed
 from distilled_filters.cli.errors import FINDINGS, fail
 from distilled_filters.cli.options import JsonFlag
-from distilled_filters.cli.oracle_options import (
-    Attempts,
-    BaseUrl,
-    Budget,
-    Concurrency,
-    Effort,
-    MaxOutput,
-    PresetName,
-    PriceIn,
-    PriceOut,
-    RequestsPerDay,
-    RequestsPerMinute,
-    Temperature,
-    TimeOut,
-    TokensPerMinute,
-    Yes,
-)
+from distilled_filters.cli.oracle_options import OracleOptions, asks_a_model
 from distilled_filters.cli.training_options import FiltersFolder, training_extra
 from distilled_filters.errors import SettingError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from distilled_filters.training.oracle.providers import Endpoint
 
 __all__ = ["command"]
 
@@ -48,15 +30,15 @@ class Quotes(StrEnum):
     FLAG = "flag"
 
 
+@asks_a_model
 def command(
     lens: Annotated[str, typer.Option("--filter", "-f", metavar="NAME", help="The filter to label for.")],
     source: Annotated[
         list[str], typer.Option("--source", "-s", help="Articles: JSON lines, JSON, CSV or Parquet; may be repeated.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of labels; a second run goes on in it.")],
+    oracle: OracleOptions,
     filters: FiltersFolder = Path("filters"),
-    preset: PresetName = None,
-    base_url: BaseUrl = None,
     model: Annotated[
         list[str] | None,
         typer.Option(help="The model to ask; may be repeated, and every one reads all.", rich_help_panel="The oracle"),
@@ -76,24 +58,12 @@ def command(
         bool, typer.Option("--retry-failed", help="Ask again, and pay again, what had no usable answer.")
     ] = False,
     batch: Annotated[
-        bool, typer.Option("--batch", help="By /v1/batches: within a day, at half the price.", rich_help_panel="Cost")
+        bool,
+        typer.Option("--batch", help="By the provider's batches: in a day, at half the price.", rich_help_panel="Cost"),
     ] = False,
     poll: Annotated[
         float, typer.Option(min=0.1, help="Seconds between two looks at a batch.", rich_help_panel="Limits")
     ] = 30.0,
-    max_output_tokens: MaxOutput = None,
-    temperature: Temperature = None,
-    reasoning_effort: Effort = None,
-    concurrency: Concurrency = None,
-    timeout: TimeOut = None,
-    attempts: Attempts = None,
-    rpm: RequestsPerMinute = None,
-    tpm: TokensPerMinute = None,
-    rpd: RequestsPerDay = None,
-    budget: Budget = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    yes: Yes = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Let language models score articles through a filter's lens; write labels that `prepare` reads.
@@ -117,34 +87,24 @@ def command(
     """
     with training_extra("oracle"):
         from distilled_filters.training.oracle.label import Job, opened
-        from distilled_filters.training.oracle.providers import make_endpoint
     from distilled_filters.cli.terminal import notes, write_json
-
-    def endpoint(name: str | None) -> Endpoint:
-        return make_endpoint(
-            preset, base_url, name, price_in, price_out,
-            max_output_tokens=max_output_tokens, temperature=temperature, reasoning_effort=reasoning_effort,
-            concurrency=concurrency, timeout=timeout, attempts=attempts,
-            requests_per_minute=rpm, tokens_per_minute=tpm, requests_per_day=rpd,
-        )  # fmt: skip
 
     # With an adjudicator and no model, it decides about the readings that the folder holds.
     names: list[str | None] = list(model or ())
     if not names and not adjudicate:
         names = [None]
-    oracles = [endpoint(name) for name in names]
+    oracles = [oracle.endpoint(name) for name in names]
     if len({each.model for each in oracles}) < len(oracles):
         raise SettingError("a --model stands twice; --runs asks one model several times")
-    if batch and not all(each.batches or base_url for each in oracles):
-        raise SettingError(f"--preset {preset} has no batches in the OpenAI protocol; leave --batch out")
     job = Job(
         sources=source, output=output, filters=filters, filter=lens, oracles=oracles, runs=runs,
-        max_articles=max_articles, budget_usd=budget, adjudicator=endpoint(adjudicate) if adjudicate else None,
-        apart=apart, strict_quotes=quotes is Quotes.STRICT, retry_failed=retry_failed, batch=batch, poll=poll,
+        max_articles=max_articles, budget_usd=oracle.budget,
+        adjudicator=oracle.endpoint(adjudicate) if adjudicate else None, apart=apart,
+        strict_quotes=quotes is Quotes.STRICT, retry_failed=retry_failed, batch=batch, poll=poll,
     )  # fmt: skip
     if adjudicate and oracles:
         _say(notes(), "adjudication of what these models will disagree on comes on top of the estimate")
-    with opened(job) as labelling, agreed(labelling, oracles, budget, yes=yes) as progress:
+    with opened(job) as labelling, agreed(labelling, oracles, oracle.budget, yes=oracle.yes) as progress:
         report = asyncio.run(labelling.run(progress, partial(_say, notes())))
     if as_json:
         write_json(report)

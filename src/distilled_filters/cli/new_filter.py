@@ -65,6 +65,7 @@ def command(
     """
     from distilled_filters.registry import newest_folder
     from distilled_filters.training import scaffold
+    from distilled_filters.training.oracle.templates import seal_command
 
     if seal:
         folder = newest_folder(filters, name)
@@ -93,7 +94,9 @@ def command(
     )
     folder = scaffold.write_filter(draft, filters)
     files = sorted(path.name for path in folder.iterdir())
-    following = f"Next: {folder / 'CHECKLIST.md'}; sharpen scope and anchors in prompt.md, then new-filter --seal"
+    following = (
+        f"Next: {folder / 'CHECKLIST.md'}; sharpen scope and anchors in prompt.md, then: {seal_command(name, filters)}"
+    )
     _tell({"folder": str(folder), "files": files}, f"wrote {folder}: {', '.join(files)}\n{following}", as_json)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from distilled_filters.cli.errors import FINDINGS, fail
 from distilled_filters.cli.options import JsonFlag, find_filter
 from distilled_filters.cli.training_options import training_extra
 from distilled_filters.errors import SettingError
@@ -87,6 +88,9 @@ def command(
     hold them out of evaluation with `prepare --train-only selected`.
     Labelled articles and near copies are passed over.
 
+    Exits with 0 when rows were chosen, with 1 when all candidates are near
+    copies, and with 2 when there are none, or for wrong usage.
+
     [bold]Examples[/bold]
 
       distillery select news.jsonl -f uplifting -n 200 --labelled DATA -o picked.jsonl
@@ -119,9 +123,10 @@ def command(
         for each in asked
     }
     choice = choose(orders, found, done, count, stratum=None if chosen is Strategy.RANDOM else STRATUM)
-    write_json_lines(output, choice.rows)
+    if choice.rows:
+        write_json_lines(output, choice.rows)
     report = {
-        "output": str(output),
+        "output": str(output) if choice.rows else None,
         "strategy": chosen.value,
         "seed": seed,
         "candidates": len(found.rows),
@@ -132,8 +137,15 @@ def command(
     }
     if as_json:
         write_json(report)
-    else:
+    elif choice.rows:
         _show(report, choice.rows)
+    if not choice.rows:
+        fail(
+            f"nothing left to select: all {len(found.rows):,} candidates are near copies of what is labelled; "
+            f"{output} was not written",
+            label="",
+            code=FINDINGS,
+        )
 
 
 _GROUPS = {"strategy": "selected_by", "filter": "selected_for", "language": "language"}

@@ -11,23 +11,7 @@ import typer
 
 from distilled_filters.cli.errors import FINDINGS, fail
 from distilled_filters.cli.options import JsonFlag
-from distilled_filters.cli.oracle_options import (
-    Attempts,
-    BaseUrl,
-    Budget,
-    Concurrency,
-    Effort,
-    MaxOutput,
-    PresetName,
-    PriceIn,
-    PriceOut,
-    RequestsPerDay,
-    RequestsPerMinute,
-    Temperature,
-    TimeOut,
-    TokensPerMinute,
-    Yes,
-)
+from distilled_filters.cli.oracle_options import OracleOptions, asks_a_model
 from distilled_filters.cli.training_options import DataFolder, FiltersFolder, training_extra
 
 if TYPE_CHECKING:
@@ -37,10 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
+@asks_a_model
 def command(
     lens: Annotated[str, typer.Option("--filter", "-f", metavar="NAME", help="The filter to write for.")],
     data: DataFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of articles; a second run goes on in it.")],
+    oracle: OracleOptions,
     filters: FiltersFolder = Path("filters"),
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many articles to write.")] = 100,
     kind: Annotated[
@@ -56,22 +42,7 @@ def command(
         str | None,
         typer.Option(help="The model that labels; best another one than writes.", rich_help_panel="The oracle"),
     ] = None,
-    preset: PresetName = None,
-    base_url: BaseUrl = None,
     model: Annotated[str | None, typer.Option(help="The model that writes.", rich_help_panel="The oracle")] = None,
-    max_output_tokens: MaxOutput = None,
-    temperature: Temperature = None,
-    reasoning_effort: Effort = None,
-    concurrency: Concurrency = None,
-    timeout: TimeOut = None,
-    attempts: Attempts = None,
-    rpm: RequestsPerMinute = None,
-    tpm: TokensPerMinute = None,
-    rpd: RequestsPerDay = None,
-    budget: Budget = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    yes: Yes = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Have articles written where the data is thin: rare tiers, languages, look-alikes.
@@ -94,33 +65,23 @@ def command(
       distillery synthesize -f belonging --data DATA -o written/ --kind high --language nl --preset openai
       distillery prepare a.jsonl written/articles.jsonl -l l.jsonl -l written/labels/labels.jsonl -o B --mix 70/30
     """
-    with training_extra("oracle"):
-        from distilled_filters.training.oracle.providers import make_endpoint
     with training_extra():
         from distilled_filters.training.synthesize.run import Job, compare, opened
     from distilled_filters.cli.asking import agreed
     from distilled_filters.cli.terminal import write_json
     from distilled_filters.files import write_json as save_json
 
-    def endpoint(name: str | None) -> Endpoint:
-        return make_endpoint(
-            preset, base_url, name, price_in, price_out,
-            max_output_tokens=max_output_tokens, temperature=temperature, reasoning_effort=reasoning_effort,
-            concurrency=concurrency, timeout=timeout, attempts=attempts,
-            requests_per_minute=rpm, tokens_per_minute=tpm, requests_per_day=rpd,
-        )  # fmt: skip
-
-    writer = endpoint(model)
+    writer = oracle.endpoint(model)
     job = Job(
         data=data, output=output, filters=filters, filter=lens, writer=writer, count=count,
-        kinds=kind, languages=language, seed=seed, budget_usd=budget,
+        kinds=kind, languages=language, seed=seed, budget_usd=oracle.budget,
     )  # fmt: skip
-    with opened(job) as writing, agreed(writing, [writer], budget, yes=yes) as progress:
+    with opened(job) as writing, agreed(writing, [writer], oracle.budget, yes=oracle.yes) as progress:
         report = asyncio.run(writing.run(progress))
     if label and report["written"] and not report["stopped"]:
         spent, doubt = report["spending"]["usd"], report["spending"]["in_doubt"]["usd_at_most"]
-        left = None if budget is None else max(0.0, budget - spent - doubt)
-        report["labels"] = _label(job, endpoint(label_model or model), left, yes=yes)
+        left = None if oracle.budget is None else max(0.0, oracle.budget - spent - doubt)
+        report["labels"] = _label(job, oracle.endpoint(label_model or model), left, yes=oracle.yes)
         report["targets"] = compare(
             _rows(output / "articles.jsonl"), _rows(output / "labels" / "labels.jsonl"), writing.lens
         )

@@ -1,9 +1,9 @@
-"""A list of questions to one oracle: what they will cost, and their answers in the order asked."""
+"""A list of questions to one oracle: the folder they are asked in, and their answers in the order asked."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,19 +12,15 @@ from pydantic import BaseModel
 from distilled_filters.errors import SettingError
 from distilled_filters.files import write_json
 from distilled_filters.spec import LensSpec
-from distilled_filters.training.oracle.calls import Spending
 from distilled_filters.training.oracle.client import Oracle, Question, Reply, each
+from distilled_filters.training.oracle.costs import Progress
 from distilled_filters.training.oracle.errors import AnswerError, OracleStoppedError
-from distilled_filters.training.oracle.label import Estimate
-from distilled_filters.training.oracle.providers import Usage
 
-__all__ = ["Progress", "ask_all", "claim", "estimate"]
+__all__ = ["ask_all", "claim"]
 
 _JOB_FILE = "job.json"
 
 M = TypeVar("M", bound=BaseModel)
-Progress = Callable[[Spending, bool], None]
-"""Called after every question with what was spent in all, and whether it was answered."""
 
 
 def claim(output: Path, command: str, lens: LensSpec) -> None:
@@ -42,22 +38,6 @@ def claim(output: Path, command: str, lens: LensSpec) -> None:
         raise SettingError(f"{output} holds {held}; choose another --output for this {command} of {lens.name}")
     output.mkdir(parents=True, exist_ok=True)
     write_json(path, identity)
-
-
-def estimate(oracle: Oracle, questions: Sequence[Question[M]], output_tokens: int) -> Estimate:
-    """Say what questions will cost, with about so many tokens an answer; those in the journal cost nothing."""
-    requests = [(question, oracle.request(question)) for question in questions]
-    open_ = [(question, request[1]) for question, request in requests if request is not None]
-    prompt = sum(oracle.expected_tokens(question) for question, _ in open_)
-    output, prices = output_tokens * len(open_), oracle.endpoint.prices
-    return Estimate(
-        calls=len(open_),
-        stored=len(requests) - len(open_),
-        prompt_tokens=prompt,
-        output_tokens=output,
-        usd=prices.cost(Usage(prompt=prompt, output=output)) if prices else None,
-        usd_at_most=sum(oracle.usd_at_most(body) for _, body in open_) if prices else None,
-    )
 
 
 async def ask_all(

@@ -140,6 +140,15 @@ def test_a_pool_of_nothing_says_why(select: Select, tmp_path: Path, pool: Path) 
     assert "13 labelled" in done.stderr
 
 
+def test_a_pool_of_copies_leaves_nothing_to_select(select: Select, tmp_path: Path, pool: Path) -> None:
+    known = write(tmp_path / "known.jsonl", [{**row, "id": f"known-{row['id']}"} for row in rows(pool)])
+    done = select("-f", "uplifting", "--strategy", "random", "--labelled", str(known), "--json")
+    assert done.exit_code == 1
+    assert "nothing left to select" in done.stderr
+    assert json.loads(done.stdout)["chosen"] == 0
+    assert not (tmp_path / "picked.jsonl").exists()
+
+
 def test_a_seed_that_is_no_article_is_named(select: Select, tmp_path: Path) -> None:
     (tmp_path / "seeds.jsonl").write_text("not json\n", encoding="utf-8")
     done = select("--seeds", str(tmp_path / "seeds.jsonl"))

@@ -16,7 +16,7 @@ pytest.importorskip("openai")
 
 from examples.walkthrough.server import Ask, Fault, ScriptedOracle
 from tests.conftest import FILTERS
-from tests.training.oracle.conftest import LENS, NAMES, OUT_OF_SCOPE, Label, answer, articles, judge, read
+from tests.training.oracle.conftest import LENS, NAMES, OUT_OF_SCOPE, Label, answer, articles, judge, read, write
 
 
 def test_labels_are_what_prepare_reads(label: Label, tmp_path: Path) -> None:
@@ -273,3 +273,42 @@ assert "there is no file absent.jsonl" in done.stderr, done.stderr
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--preset", "openai", "--base-url", "https://example.org/v1"),
+        ("--filter", "nonesuch"),
+        ("--source", "/no/such/file.jsonl"),
+    ],
+)
+def test_a_job_that_is_refused_leaves_no_folder(
+    options: tuple[str, ...], label: Label, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ORACLE_API_KEY", raising=False)
+    with ScriptedOracle(judge) as server:
+        done = label(server, articles(1), *options)
+    assert done.exit_code == 2
+    assert not (tmp_path / "labels").exists()
+
+
+def test_labels_of_another_prompt_are_left_as_they_are(label: Label, tmp_path: Path) -> None:
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    write(folder / "labels.jsonl", [{"id": "a"}])
+    with ScriptedOracle(judge) as server:
+        assert label(server, articles(1)).exit_code == 2
+    assert [path.name for path in folder.iterdir()] == ["labels.jsonl"]
+
+
+def test_failures_of_articles_that_are_gone_are_gone_too(label: Label, tmp_path: Path) -> None:
+    with ScriptedOracle(judge, lambda ask: Fault.REFUSAL if "no. 0" in ask.text else None) as server:
+        assert label(server, articles(2)).exit_code == 1
+        assert [row["id"] for row in read(tmp_path / "labels" / "failed.jsonl")] == ["article-0"]
+        done = label(server, articles(3)[1:], "--json")
+        assert done.exit_code == 0, done.stderr
+        assert read(tmp_path / "labels" / "failed.jsonl") == []
+        # Whoever brings the article back has its failure again, for nothing.
+        assert label(server, articles(3), "--json").exit_code == 1
+        assert len(server.asks) == 3

@@ -1,5 +1,6 @@
 """`distillery label` with a real model behind a real server, by hand: it may fail, and must say how.
 
+transformers serve MODEL --port 8765 &
 DISTILLERY_TEST_ORACLE="http://127.0.0.1:8765/v1 MODEL" python -m pytest -m stress tests/training/oracle
 """
 

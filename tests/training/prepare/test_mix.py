@@ -44,3 +44,12 @@ def test_all_real_is_a_mix() -> None:
 def test_what_is_no_mix_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="70/30"):
         parse_mix(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("70/40", "adds up to 110, not 100: give shares such as 64/36"), ("7/3", "not 100: give shares such as 70/30")],
+)
+def test_shares_that_are_no_hundred_are_refused(text: str, words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        parse_mix(text)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from unittest.mock import patch
 
@@ -53,15 +57,20 @@ def test_it_has_the_parts_of_the_shipped_prompts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("Bad-Name", *LENS, *DIMENSIONS), "name"),
+        (("Bad-Name", *LENS, *DIMENSIONS), "name: must be lower-case letters, digits and _, a letter first, not 'Bad-"),
+        (("revival", *LENS, "-d", "a:2:A"), "weight: must be 1 or less, not 2.0"),
+        (("revival", *LENS, "-d", "a:1:"), "question: must not be empty"),
         (("panel", *LENS, *DIMENSIONS), "'panel' is a part of distilled_filters"),
         (("revival", *LENS, "-d", "a:0.5:A", "-d", "b:0.4:B"), "the weights sum to 0.9, not 1"),
         (("revival", *LENS, "-d", "a:0.5:A", "-d", "a:0.5:B"), "dimension 'a' stands twice"),
         (("revival", *LENS, "-d", "a:much:A"), "the weight of a 'much' is no number"),
         (("revival", *LENS, "-d", "a=1"), "NAME:WEIGHT:QUESTION"),
         (("revival", *LENS, *DIMENSIONS, "--gate", "proof:3:3"), "gate.dimension 'proof' is none of"),
-        (("revival", *LENS, *DIMENSIONS, "--gate", "evidence:30:3"), "30"),
-        (("revival", *LENS, *DIMENSIONS, "--language", "English"), "languages"),
+        (("revival", *LENS, *DIMENSIONS, "--gate", "evidence:30:3"), "below: must be 10 or less, not 30.0"),
+        (
+            ("revival", *LENS, *DIMENSIONS, "--language", "English"),
+            "must be two or three lower-case letters such as en",
+        ),
         (("revival", *LENS, *DIMENSIONS, "--look-alike", "festivals: 99"), "scores are 0 to 10"),
         (("revival", *DIMENSIONS), "--lens must be given"),
         (("revival", "--json"), "--lens and --dimension must be given"),
@@ -103,6 +112,39 @@ def test_a_person_is_asked_until_the_rules_are_kept(tmp_path: Path) -> None:
     assert lens.gate is not None
     for refused in ("stands twice", "sum to 0.9", "'proof' is none of"):
         assert refused in done.stderr
+
+
+def test_it_ends_with_the_command_that_seals_the_prompt(tmp_path: Path) -> None:
+    folder = tmp_path / "my filters"
+    done = new(folder, "revival", *LENS, *DIMENSIONS)
+    (said,) = [line for line in done.stdout.splitlines() if "--seal" in line]
+    command = shlex.split(said.partition("then: distillery ")[2])
+    with (folder / "revival" / "v1" / "prompt.md").open("a", encoding="utf-8") as file:
+        file.write("Weigh people over plans.")
+    sealed = CliRunner().invoke(app, command)
+    assert sealed.exit_code == 0, sealed.stderr
+    read_template(folder / "revival" / "v1")
+
+
+@pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid of util-linux")
+def test_an_interrupted_question_ends_without_a_word_too_many(tmp_path: Path) -> None:
+    import pty
+
+    here, there = pty.openpty()
+    command = [sys.executable, "-m", "distilled_filters", "new-filter", "revival", "--filters", str(tmp_path)]
+    # A session of its own, whose terminal turns the key into a signal.
+    process = subprocess.Popen(["setsid", "--ctty", "--wait", *command], stdin=there, stdout=there, stderr=there)
+    os.close(there)
+    said = b""
+    while b"sentence?" not in said:
+        said += os.read(here, 1024)
+    os.write(here, b"\x03")
+    assert process.wait(timeout=30) == 130
+    said += os.read(here, 1024)
+    os.close(here)
+    assert b"interrupted" in said
+    assert b"Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_changed_prompt_is_sealed_before_training_and_never_after(tmp_path: Path) -> None:

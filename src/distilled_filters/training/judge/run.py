@@ -13,14 +13,14 @@ from distilled_filters.errors import RecordError, SettingError, SpecError
 from distilled_filters.files import write_json, write_json_lines
 from distilled_filters.filter import Filter
 from distilled_filters.registry import newest_folder
-from distilled_filters.training.asking import Progress, ask_all, claim, estimate
+from distilled_filters.training.asking import ask_all, claim
 from distilled_filters.training.judge.cases import SPLITS, Case, by_stand_in, by_student, doubtful, read_labelled_rows
 from distilled_filters.training.judge.findings import Advice, Finding, weak_spots
 from distilled_filters.training.judge.question import opinion_of, question
 from distilled_filters.training.oracle.calls import Calls
-from distilled_filters.training.oracle.client import Oracle
+from distilled_filters.training.oracle.client import Oracle, check_endpoint
+from distilled_filters.training.oracle.costs import Estimate, Progress, estimate
 from distilled_filters.training.oracle.errors import AnswerError
-from distilled_filters.training.oracle.label import Estimate
 from distilled_filters.training.oracle.prompt import Prompt, read_prompt
 from distilled_filters.training.oracle.providers import Endpoint
 
@@ -64,6 +64,7 @@ def opened(job: Job) -> Iterator[Judging]:
         SettingError: when the lens has no student and nobody asked for a judgement before training, or
             the folder holds other work.
     """
+    check_endpoint(job.judge, job.budget_usd)
     folder = newest_folder(job.filters, job.filter)
     prompt, cases, student = _cases(job, folder)
     claim(job.output, "judge", prompt.lens)

@@ -37,7 +37,7 @@ from distilled_filters.training.oracle.errors import AnswerError, OracleError, O
 from distilled_filters.training.oracle.failures import TransientError, failure_of, wants_no_schema, was_never_sent
 from distilled_filters.training.oracle.providers import Endpoint, Structure, Usage
 
-__all__ = ["API_KEY", "Message", "Oracle", "Question", "Reply", "each"]
+__all__ = ["API_KEY", "Message", "Oracle", "Question", "Reply", "check_endpoint", "each"]
 
 API_KEY = "ORACLE_API_KEY"
 
@@ -104,20 +104,10 @@ class Oracle:
         """Take an open journal; several oracles may share one, and the budget then holds for all of them.
 
         Raises:
-            SettingError: when there is no key for an endpoint that is not on this machine,
-                or a budget and no prices.
+            SettingError: as `check_endpoint` does.
         """
-        if budget_usd is not None and endpoint.prices is None:
-            raise SettingError(
-                f"a budget needs prices, and those of {endpoint.model} are not known: "
-                "give --price-in and --price-out, US dollars a million tokens"
-            )
-        self._key = os.environ.get(API_KEY, "").strip()
-        if not self._key and not endpoint.is_local:
-            raise SettingError(
-                f"no key for {endpoint.base_url}: set the environment variable {API_KEY}, "
-                "to any text where the server asks for none"
-            )
+        check_endpoint(endpoint, budget_usd)
+        self._key = _key()
         self.endpoint = endpoint
         self.calls = calls
         self.budget_usd = budget_usd
@@ -187,17 +177,20 @@ class Oracle:
 
     def is_asked(self, question: Question[M]) -> bool:
         """Tell whether a question is in the journal with all its turns, answered well or not."""
-        return self.request(question) is None
+        return self._open_turn(question) is None
 
-    def request(self, question: Question[M]) -> tuple[str, dict[str, Any]] | None:
-        """Return the call that a question needs next, its key and its request's body; None when it is asked."""
-        try:
-            state = self._state(question)
-        except AnswerError:
-            return None
-        if isinstance(state, _Turn):
-            return state.call, self._body(state, question.schema, self._structure)
-        return None
+    def request(self, question: Question[M], structure: Structure | None = None) -> tuple[str, dict[str, Any]] | None:
+        """Return the call that a question needs next, its key and its request's body; None when it is asked.
+
+        `structure` says how the answer's form is told, where that is not as in single calls.
+        """
+        turn = self._open_turn(question)
+        return (turn.call, self._body(turn, question.schema, structure or self._structure)) if turn else None
+
+    def open_call(self, question: Question[M]) -> str | None:
+        """Return the key of the call that a question needs next; None when it is asked."""
+        turn = self._open_turn(question)
+        return turn.call if turn else None
 
     def expected_tokens(self, question: Question[M]) -> int:
         """Return about how many tokens the question itself has."""
@@ -209,13 +202,13 @@ class Oracle:
         bound = Usage(prompt=math.ceil(_size(body) / _FEWEST_BYTES_A_TOKEN), output=self.endpoint.max_output_tokens)
         return self.endpoint.prices.cost(bound) if self.endpoint.prices else 0.0
 
-    def billed(self, response: Mapping[str, Any], body: Mapping[str, Any], share: float = 1.0) -> tuple[Usage, float]:
-        """Return tokens and US dollars of a reply; one that tells no usage is counted at the most it can be."""
+    def billed(self, response: Mapping[str, Any], usd_at_most: float, share: float = 1.0) -> tuple[Usage, float]:
+        """Return tokens and US dollars of a reply at a share of the price; one without usage counts at the most."""
         prices, given = self.endpoint.prices, response.get("usage")
         if isinstance(given, Mapping):
             usage = Usage.of(given)
             return usage, share * prices.cost(usage) if prices else 0.0
-        return Usage(), share * self.usd_at_most(body)
+        return Usage(), usd_at_most
 
     def redacted(self, text: str) -> str:
         """Return text without the key, which some providers repeat in their errors."""
@@ -226,9 +219,21 @@ class Oracle:
         return self.redacted(text) if len(self._key) >= _SHORTEST_KEY else text
 
     @property
+    def key(self) -> str:
+        """The key, for a protocol that wants it in a place of its own; "none" where the server asks for none."""
+        return self._client.api_key
+
+    @property
     def client(self) -> openai.AsyncOpenAI:
         """The provider's client, for what is no single call."""
         return self._client
+
+    def _open_turn(self, question: Question[M]) -> _Turn | None:
+        try:
+            state = self._state(question)
+        except AnswerError:
+            return None
+        return state if isinstance(state, _Turn) else None
 
     def _first_turn(self, question: Question[M]) -> _Turn:
         return self._turn(question.messages, question)
@@ -327,7 +332,8 @@ class Oracle:
         structure = self._structure
         body = self._body(turn, question.schema, structure)
         await self._admission(body)
-        attempt = self.calls.send(turn.call, self.endpoint.model, self.usd_at_most(body), question.note)
+        usd_at_most = self.usd_at_most(body)
+        attempt = self.calls.send(turn.call, self.endpoint.model, usd_at_most, question.note)
         self._under_way += 1
         try:
             response = await self._send(turn.call, body)
@@ -351,7 +357,7 @@ class Oracle:
             said = self.redacted(json.dumps(response["error"]))[:_SHOWN]
             self.calls.fail(turn.call, attempt, None, said)
             raise TransientError(said)
-        usage, cost = self.billed(response, body)
+        usage, cost = self.billed(response, usd_at_most)
         self.calls.receive(turn.call, attempt, response, usage, cost)
 
     async def _send(self, call: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -418,6 +424,25 @@ class Oracle:
             )
 
 
+def check_endpoint(endpoint: Endpoint, budget_usd: float | None) -> None:
+    """Say whether a model can be asked at all, before anything is made for it.
+
+    Raises:
+        SettingError: when there is no key for an endpoint that is not on this machine,
+            or a budget and no prices.
+    """
+    if budget_usd is not None and endpoint.prices is None:
+        raise SettingError(
+            f"a budget needs prices, and those of {endpoint.model} are not known: "
+            "give --price-in and --price-out, US dollars a million tokens"
+        )
+    if not _key() and not endpoint.is_local:
+        raise SettingError(
+            f"no key for {endpoint.base_url}: set the environment variable {API_KEY}, "
+            "to any text where the server asks for none"
+        )
+
+
 async def each(
     work: Callable[[T], Awaitable[R]], items: Iterable[T], workers: int
 ) -> AsyncIterator[tuple[T, R | AnswerError]]:
@@ -469,6 +494,10 @@ async def each(
         await asyncio.gather(*tasks, return_exceptions=True)
     if ending is not None:
         raise ending
+
+
+def _key() -> str:
+    return os.environ.get(API_KEY, "").strip()
 
 
 def _checked(response: Mapping[str, Any], question: Question[M]) -> M:

@@ -11,7 +11,7 @@ import openai
 from distilled_filters.training.oracle.errors import AnswerError, OracleError, OracleStoppedError, Problem, Stop
 from distilled_filters.training.oracle.providers import Endpoint
 
-__all__ = ["TransientError", "failure_of", "wants_no_schema", "was_never_sent"]
+__all__ = ["TransientError", "failure_of", "is_transient", "wants_no_schema", "was_never_sent"]
 
 _PAYMENT_REQUIRED = 402
 _TRY_AGAIN = frozenset({408, 409, 425, 429})
@@ -56,7 +56,7 @@ def failure_of(error: openai.OpenAIError, message: str, endpoint: Endpoint) -> O
         return OracleStoppedError(
             Stop.UNKNOWN_MODEL, f"{endpoint.base_url} has no model {endpoint.model!r}, or no such address: {message}"
         )
-    if status in _TRY_AGAIN or status >= _SERVER_ERROR:
+    if is_transient(status):
         pause = _retry_after(error.response.headers)
         if pause > _LONGEST_RETRY_AFTER:
             return OracleStoppedError(
@@ -66,6 +66,11 @@ def failure_of(error: openai.OpenAIError, message: str, endpoint: Endpoint) -> O
     if any(words in said for words in _FILTERED):
         return AnswerError(Problem.REFUSED, message)
     return AnswerError(Problem.BAD_REQUEST, message)
+
+
+def is_transient(status: int) -> bool:
+    """Tell whether an HTTP status says that another attempt may succeed."""
+    return status in _TRY_AGAIN or status >= _SERVER_ERROR
 
 
 def was_never_sent(error: openai.OpenAIError) -> bool:

@@ -14,19 +14,21 @@ from pydantic import BaseModel
 from distilled_filters.registry import newest_folder
 from distilled_filters.training.oracle.adjudicate import adjudication
 from distilled_filters.training.oracle.agreement import agreement, disagreements
-from distilled_filters.training.oracle.batches import ask_in_batches, refuse_open_batches
-from distilled_filters.training.oracle.calls import Calls, Spending
-from distilled_filters.training.oracle.client import Oracle, Question, Reply, each
+from distilled_filters.training.oracle.batches.ask import BATCH_SHARE, ask_in_batches, refuse_open_batches
+from distilled_filters.training.oracle.calls import Calls
+from distilled_filters.training.oracle.client import Oracle, Question, Reply, check_endpoint, each
+from distilled_filters.training.oracle.costs import Estimate, Progress, estimate
 from distilled_filters.training.oracle.errors import AnswerError, OracleStoppedError, Problem
-from distilled_filters.training.oracle.items import Item, read_items
-from distilled_filters.training.oracle.prompt import judgement_of, read_prompt
-from distilled_filters.training.oracle.providers import Endpoint, Usage
+from distilled_filters.training.oracle.items import Item, Refused, read_items
+from distilled_filters.training.oracle.prompt import Prompt, judgement_of, read_prompt
+from distilled_filters.training.oracle.providers import Endpoint, batching_of
 from distilled_filters.training.oracle.readings import Folder, adjudicated_row, failure_row, reading_row
 
-__all__ = ["Estimate", "Job", "Labelling", "opened"]
+__all__ = ["Job", "Labelling", "opened"]
 
 # What an answer takes a dimension: a score and a quote of a sentence.
 _OUTPUT_TOKENS_A_DIMENSION = 60
+_UNANSWERED = AnswerError(Problem.UNREACHABLE, "the batch holds no answer; run the same command again")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Job:
         adjudicator: Decides where two oracles differ in tier or by `apart` in the weighted average.
         strict_quotes: Whether a quote that is not in the article spoils the answer.
         retry_failed: Whether to pay again for questions whose answers could not be used.
-        batch: Whether to ask by `/v1/batches`; `poll` is the pause between two looks, in seconds.
+        batch: Whether to ask by the provider's batches; `poll` is the pause between two looks, in seconds.
     """
 
     sources: Sequence[str]
@@ -62,27 +64,10 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a job is about to do; dollars are None where nobody said what a model costs."""
-
-    calls: int
-    stored: int
-    """Questions that have their answer already."""
-    prompt_tokens: int
-    output_tokens: int
-    usd: float | None
-    usd_at_most: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Unit:
     item: Item
     run: int
     question: Question[BaseModel]
-
-
-Progress = Callable[[Spending, bool], None]
-"""Called after every question with what was spent in all, and whether it was answered."""
 
 
 @contextmanager
@@ -92,22 +77,29 @@ def opened(job: Job) -> Iterator[Labelling]:
     Raises:
         DistilledFiltersError: when filter, prompt, source, folder, key or prices will not do.
     """
+    prompt = read_prompt(newest_folder(job.filters, job.filter))
+    items, refused = read_items(job.sources, prompt, job.max_articles)
+    for endpoint in (*job.oracles, *filter(None, [job.adjudicator])):
+        check_endpoint(endpoint, job.budget_usd)
+    for endpoint in job.oracles if job.batch else ():
+        batching_of(endpoint)
+    Folder.check(job.output, prompt.lens)
+    # Nothing is left behind by a job that was refused.
     with Calls(job.output / "raw") as calls:
-        yield Labelling(job, calls)
+        yield Labelling(job, prompt, items, refused, calls)
 
 
 class Labelling:
     """A job over its open journal."""
 
-    def __init__(self, job: Job, calls: Calls) -> None:
-        """Read lens, prompt and articles, and check that every oracle can be asked."""
-        self._job = job
-        self._calls = calls
-        self._prompt = read_prompt(newest_folder(job.filters, job.filter))
-        self.lens = self._prompt.lens
+    def __init__(
+        self, job: Job, prompt: Prompt, items: Sequence[Item], refused: Sequence[Refused], calls: Calls
+    ) -> None:
+        """Take up the folder."""
+        self._job, self._prompt, self.lens, self._calls = job, prompt, prompt.lens, calls
+        self._items, self._refused = items, refused
         self._folder = Folder.open(job.output, self.lens)
-        self._items, self._refused = read_items(job.sources, self._prompt, job.max_articles)
-        self._folder.forget_changed(self._items)
+        self._folder.forget_changed(items)
         self._before = calls.spending()
         self._oracles = [Oracle(endpoint, calls, job.budget_usd) for endpoint in job.oracles]
         self._adjudicator = job.adjudicator and Oracle(job.adjudicator, calls, job.budget_usd)
@@ -123,35 +115,19 @@ class Labelling:
 
     def estimate(self) -> Estimate:
         """Say what the job will ask and about what that costs; what its readings will differ on comes on top."""
-        calls = stored = prompt_tokens = output_tokens = 0
-        usd = usd_at_most = 0.0
-        share = 0.5 if self._job.batch else 1.0
         for oracle in self._oracles:
             for unit in self._units(oracle):
                 if oracle.is_asked(unit.question):
                     # A kill may have kept the folder from it.
                     self._put(unit, oracle.endpoint.model, _known(oracle, unit))
-        asked: list[tuple[Oracle, float, Iterable[_Unit]]]
-        asked = [(oracle, share, self._units(oracle)) for oracle in self._oracles]
+        share = BATCH_SHARE if self._job.batch else 1.0
+        found = Estimate()
+        for oracle in self._oracles:
+            found += estimate(oracle, _questions(self._units(oracle)), self._expected_output(oracle), share)
         if self._adjudicator:
-            asked.append((self._adjudicator, 1.0, [unit for unit, _ in self._disputes()]))
-        for oracle, share, units in asked:
-            past, prices = self._calls.spending(oracle.endpoint.model), oracle.endpoint.prices
-            expected = past.usage.output // past.calls if past.calls else self._expected_output
-            for unit in units:
-                request = oracle.request(unit.question)
-                if request is None:
-                    stored += 1
-                    continue
-                calls += 1
-                usage = Usage(prompt=oracle.expected_tokens(unit.question), output=expected)
-                prompt_tokens, output_tokens = prompt_tokens + usage.prompt, output_tokens + usage.output
-                usd += share * prices.cost(usage) if prices else 0.0
-                usd_at_most += share * oracle.usd_at_most(request[1])
-        known = all(oracle.endpoint.prices for oracle, _, _ in asked)
-        return Estimate(
-            calls, stored, prompt_tokens, output_tokens, usd if known else None, usd_at_most if known else None
-        )
+            disputes = _questions(unit for unit, _ in self._disputes())
+            found += estimate(self._adjudicator, disputes, self._expected_output(self._adjudicator))
+        return found
 
     async def run(self, progress: Progress, say: Callable[[str], None]) -> dict[str, Any]:
         """Ask what has not been asked, write the folder, and return its report.
@@ -177,9 +153,9 @@ class Labelling:
             self._folder.write(order, refused, report)
         return report
 
-    @property
-    def _expected_output(self) -> int:
-        return _OUTPUT_TOKENS_A_DIMENSION * len(self.lens.dimensions)
+    def _expected_output(self, oracle: Oracle) -> int:
+        past = self._calls.spending(oracle.endpoint.model)
+        return past.usage.output // past.calls if past.calls else _OUTPUT_TOKENS_A_DIMENSION * len(self.lens.dimensions)
 
     def _units(self, oracle: Oracle) -> Iterator[_Unit]:
         for run in range(1, self._job.runs + 1):
@@ -206,16 +182,21 @@ class Labelling:
 
     async def _label(self, oracle: Oracle, progress: Progress, say: Callable[[str], None]) -> None:
         model = oracle.endpoint.model
-        work: Callable[[_Unit], Awaitable[Reply[BaseModel]]] = _asking(oracle)
-        units: Iterable[_Unit] = self._units(oracle)
-        if self._job.batch:
-            units = list(units)
-            questions = [unit.question for unit in units]
-            await ask_in_batches(oracle, questions, self._calls.path.parent, poll=self._job.poll, say=say)
-            work = _looking_up(oracle)
-        async for unit, result in each(work, units, oracle.endpoint.concurrency):
+
+        def done(unit: _Unit, result: Reply[BaseModel] | AnswerError) -> None:
             self._put(unit, model, result)
             progress(self._calls.spending(), not isinstance(result, AnswerError))
+
+        if not self._job.batch:
+            async for unit, result in each(_asking(oracle), self._units(oracle), oracle.endpoint.concurrency):
+                done(unit, result)
+            return
+        units = list(self._units(oracle))
+        folder = self._calls.path.parent
+        failed = await ask_in_batches(oracle, list(_questions(units)), folder, poll=self._job.poll, say=say)
+        for unit in units:
+            call = oracle.open_call(unit.question)
+            done(unit, _known(oracle, unit) if call is None else failed.get(call, _UNANSWERED))
 
     def _put(self, unit: _Unit, model: str, result: Reply[BaseModel] | AnswerError) -> None:
         if isinstance(result, AnswerError):
@@ -301,10 +282,5 @@ def _known(oracle: Oracle, unit: _Unit) -> Reply[BaseModel] | AnswerError:
         return error
 
 
-def _looking_up(oracle: Oracle) -> Callable[[_Unit], Awaitable[Reply[BaseModel]]]:
-    async def look_up(unit: _Unit) -> Reply[BaseModel]:
-        if not oracle.is_asked(unit.question):
-            raise AnswerError(Problem.UNREACHABLE, "the batch holds no answer; run the same command again")
-        return oracle.reply(unit.question)
-
-    return look_up
+def _questions(units: Iterable[_Unit]) -> Iterator[Question[BaseModel]]:
+    return (unit.question for unit in units)

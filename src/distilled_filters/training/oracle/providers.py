@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from distilled_filters.errors import SettingError
 
-__all__ = ["PRESETS", "Endpoint", "Preset", "Prices", "Structure", "Usage", "make_endpoint"]
+__all__ = ["PRESETS", "Batching", "Endpoint", "Preset", "Prices", "Structure", "Usage", "batching_of", "make_endpoint"]
 
 _MILLION = 1_000_000
 # The most that the protocol takes.
@@ -26,6 +26,14 @@ class Structure(StrEnum):
     OBJECT = "json_object"
     WORDS = "words"
     """By the prompt alone."""
+
+
+class Batching(StrEnum):
+    """In which protocol a provider takes batches, at half the price."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +110,8 @@ class Endpoint:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     requests_per_day: int | None = None
-    batches: bool = False
-    """The provider has `/v1/batches`, at half the price."""
+    batches: Batching | None = None
+    """None where the provider has none."""
 
     @property
     def is_local(self) -> bool:
@@ -135,8 +143,8 @@ _LOCAL: dict[str, Any] = {"concurrency": 2, "timeout": 600.0, "max_output_tokens
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "gemini-flash": _preset(_GEMINI, "gemini-2.5-flash", _GEMINI_PRICES),
-        "gemini-pro": _preset(_GEMINI, "gemini-2.5-pro", _GEMINI_PRICES),
+        "gemini-flash": _preset(_GEMINI, "gemini-2.5-flash", _GEMINI_PRICES, batches=Batching.GEMINI),
+        "gemini-pro": _preset(_GEMINI, "gemini-2.5-pro", _GEMINI_PRICES, batches=Batching.GEMINI),
         "openai": _preset(
             "https://api.openai.com/v1",
             "gpt-5.4-mini",
@@ -145,7 +153,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "gpt-5.4": Prices(2.50, 15.00, 0.25, "2026-04-30"),
             },
             limit_field="max_completion_tokens",
-            batches=True,
+            batches=Batching.OPENAI,
         ),
         # Anthropic's OpenAI-compatible address reads the prompt and ignores `response_format`.
         "anthropic": _preset(
@@ -156,6 +164,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "claude-sonnet-4-6": Prices(3.00, 15.00, None, "2026-04-30"),
             },
             structure=Structure.WORDS,
+            batches=Batching.ANTHROPIC,
         ),
         "deepseek": _preset(
             "https://api.deepseek.com",
@@ -189,7 +198,7 @@ def make_endpoint(
     """
     if preset is not None and preset not in PRESETS:
         raise SettingError(f"no preset {preset!r}; known are {', '.join(PRESETS)}")
-    known = PRESETS[preset] if preset else Preset(Endpoint(base_url or "", ""), {})
+    known = PRESETS[preset] if preset else Preset(Endpoint(base_url or "", "", batches=Batching.OPENAI), {})
     base_url, model = base_url or known.endpoint.base_url, model or known.endpoint.model
     if not urlsplit(base_url).hostname or urlsplit(base_url).scheme not in {"http", "https"}:
         raise SettingError(
@@ -209,6 +218,21 @@ def make_endpoint(
         endpoint = replace(endpoint, prices=Prices(0.0, 0.0))
     _check(endpoint)
     return endpoint
+
+
+def batching_of(endpoint: Endpoint) -> Batching:
+    """Return the protocol in which an endpoint takes batches.
+
+    Raises:
+        SettingError: when it takes none.
+    """
+    if endpoint.batches is None:
+        having = [name for name, preset in PRESETS.items() if preset.endpoint.batches]
+        raise SettingError(
+            f"{endpoint.base_url} has no batches: leave --batch out, or ask a provider that has them, "
+            f"--preset {', '.join(having)}"
+        )
+    return endpoint.batches
 
 
 def _check(endpoint: Endpoint) -> None:

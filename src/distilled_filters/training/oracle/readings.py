@@ -66,21 +66,10 @@ class Folder:
         Raises:
             SettingError: when it holds labels of another filter or prompt, or another kind of file.
         """
-        identity = {"filter": lens.name, "prompt_sha256": lens.prompt_sha256}
-        report = path / REPORT_FILE
-        if report.is_file():
-            (earlier,) = _rows(report, whole=True)
-            for key, now in identity.items():
-                if earlier.get(key) != now:
-                    raise SettingError(
-                        f"{path} holds labels of another {key}: {earlier.get(key)}, now {now}. "
-                        "Choose another --output: readings under two prompts are no readings of one lens"
-                    )
-        elif (path / _LABELS).exists():
-            raise SettingError(f"{path} has a {_LABELS} that `distillery label` did not write; choose another --output")
-        else:
+        cls.check(path, lens)
+        if not (path / REPORT_FILE).is_file():
             path.mkdir(parents=True, exist_ok=True)
-            write_json(report, identity)
+            write_json(path / REPORT_FILE, _identity(lens))
         return cls(
             path,
             {_key(row): row for row in _rows(path / _READINGS)},
@@ -88,8 +77,30 @@ class Folder:
             {row["id"]: row for row in _rows(path / _ADJUDICATED)},
         )
 
+    @staticmethod
+    def check(path: Path, lens: LensSpec) -> None:
+        """Look whether a folder can be taken up, and leave it as it is.
+
+        Raises:
+            SettingError: when it holds labels of another filter or prompt, or another kind of file.
+        """
+        report = path / REPORT_FILE
+        if report.is_file():
+            (earlier,) = _rows(report, whole=True)
+            for key, now in _identity(lens).items():
+                if earlier.get(key) != now:
+                    raise SettingError(
+                        f"{path} holds labels of another {key}: {earlier.get(key)}, now {now}. "
+                        "Choose another --output: readings under two prompts are no readings of one lens"
+                    )
+        elif (path / _LABELS).exists():
+            raise SettingError(f"{path} has a {_LABELS} that `distillery label` did not write; choose another --output")
+
     def forget_changed(self, items: Iterable[Item]) -> None:
-        """Leave out readings of articles whose text is another by now."""
+        """Leave out readings of articles whose text is another by now, and failures of articles that are gone.
+
+        Readings of other sources were paid for and stay; a failure is only of interest with its article.
+        """
         now = {item.id: item.shown.sha256 for item in items}
 
         def holds(row: Row) -> bool:
@@ -97,6 +108,7 @@ class Folder:
 
         self.readings = {key: row for key, row in self.readings.items() if holds(row)}
         self.adjudicated = {id_: row for id_, row in self.adjudicated.items() if holds(row)}
+        self.failed = {key: row for key, row in self.failed.items() if row["id"] in now}
 
     def put(self, row: Row) -> None:
         """Take a reading or a failure in the place of what stood there."""
@@ -125,6 +137,10 @@ class Folder:
         for name, rows in files.items():
             write_text(self.path / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         write_json(self.path / REPORT_FILE, report)
+
+
+def _identity(lens: LensSpec) -> dict[str, str]:
+    return {"filter": lens.name, "prompt_sha256": lens.prompt_sha256}
 
 
 def _key(row: Row) -> Key:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 
 from distilled_filters.errors import SpecError
 from distilled_filters.spec import LensSpec, read_lens_spec
 
-__all__ = ["prompt_problems", "read_template"]
+__all__ = ["filters_option", "prompt_problems", "read_template", "seal_command"]
 
 
 def read_template(folder: Path) -> tuple[LensSpec, str]:
@@ -31,10 +32,20 @@ def read_template(folder: Path) -> tuple[LensSpec, str]:
     if (found := hashlib.sha256(content).hexdigest()) != lens.prompt_sha256:
         raise SpecError(
             f"{path} has SHA-256 {found[:12]}..., the spec says {lens.prompt_sha256[:12]}...: the prompt has changed. "
-            f"Before the first labels: distillery new-filter {lens.name} --seal; afterwards a changed prompt is a new "
-            "MAJOR version in a folder of its own"
+            f"Before the first labels: {seal_command(lens.name, folder.parents[1])}; "
+            "afterwards a changed prompt is a new MAJOR version in a folder of its own"
         )
     return lens, template
+
+
+def seal_command(name: str, filters: Path) -> str:
+    """Return the command that takes a changed prompt into its filter's spec."""
+    return f"distillery new-filter {name} --seal{filters_option(filters)}"
+
+
+def filters_option(filters: Path) -> str:
+    """Return what a command needs to find a folder of filters; nothing where it looks there anyhow."""
+    return "" if filters == Path("filters") else f" --filters {shlex.quote(str(filters))}"
 
 
 def prompt_problems(template: str, lens: LensSpec) -> list[str]:

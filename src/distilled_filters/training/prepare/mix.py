@@ -13,6 +13,9 @@ from distilled_filters.errors import SettingError
 __all__ = ["Mix", "Mixed", "hold_mix", "parse_mix"]
 
 
+_WHOLE = 100
+
+
 @dataclass(frozen=True)
 class Mix:
     """Shares of real and synthetic articles, such as 70 and 30; `drop_real` says which side may be cut.
@@ -49,14 +52,21 @@ class Mixed:
 
 
 def parse_mix(text: str, *, drop_real: bool = False) -> Mix:
-    """Read a mix such as `70/30`.
+    """Read a mix such as `70/30`: shares of real and synthetic articles, in a hundred.
 
     Raises:
         SettingError: for anything else.
     """
     real, slash, synthetic = text.partition("/")
     if not (slash and real.strip().isdecimal() and synthetic.strip().isdecimal()) or int(real) == 0:
-        raise SettingError(f"--mix {text!r} is no pair of shares such as 70/30: real articles first, at least one part")
+        raise SettingError(
+            f"--mix {text!r} is no pair of shares such as 70/30: real articles first, at least 1 of them"
+        )
+    if int(real) + int(synthetic) != _WHOLE:
+        raise SettingError(
+            f"--mix {text!r} adds up to {int(real) + int(synthetic)}, not 100: give shares such as "
+            f"{_share(int(real), int(synthetic))}"
+        )
     return Mix(int(real), int(synthetic), drop_real)
 
 
@@ -76,6 +86,12 @@ def hold_mix(mix: Mix, articles: Mapping[str, bool], seed: int) -> Mixed:
         left_out = [*left_out, *real[most_real:]]
         real = real[:most_real]
     return Mixed(mix, len(real), len(synthetic), left_out)
+
+
+def _share(real: int, synthetic: int) -> str:
+    """Return the shares in a hundred that stand nearest to a ratio, some real ones among them."""
+    share = max(1, round(_WHOLE * real / (real + synthetic)))
+    return f"{share}/{_WHOLE - share}"
 
 
 def _drawn(ids: Sequence[str], seed: int) -> list[str]:

@@ -6,7 +6,6 @@ import hashlib
 import importlib.resources
 import json
 import re
-import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,7 +14,7 @@ from string import Template
 from distilled_filters.errors import SettingError, SpecError
 from distilled_filters.files import write_text
 from distilled_filters.spec import Dimension, Gate, LensSpec, read_lens_spec
-from distilled_filters.training.oracle.templates import prompt_problems
+from distilled_filters.training.oracle.templates import filters_option, prompt_problems
 from distilled_filters.training.scaffold.draft import Draft, draft_problem, pattern_lens
 
 __all__ = ["seal", "write_filter"]
@@ -60,8 +59,7 @@ def write_filter(draft: Draft, filters: Path) -> Path:
         write_text(folder / "prompt.md", prompt)
         digest = hashlib.sha256(prompt.encode()).hexdigest()
         write_text(folder / "filter.toml", _spec(draft, pattern, digest))
-        where = "" if filters == Path("filters") else f" --filters {shlex.quote(str(filters))}"
-        write_text(folder / "CHECKLIST.md", _fill("checklist.md", name=draft.name, filters=where))
+        write_text(folder / "CHECKLIST.md", _fill("checklist.md", name=draft.name, filters=filters_option(filters)))
         read_lens_spec(folder / "filter.toml")
         partial.chmod(0o755)
         partial.rename(home)

@@ -20,11 +20,11 @@ from distilled_filters.errors import RecordError, SettingError
 from distilled_filters.files import write_json, write_json_lines
 from distilled_filters.registry import newest_folder
 from distilled_filters.spec import LensSpec
-from distilled_filters.training.asking import Progress, ask_all, claim, estimate
+from distilled_filters.training.asking import ask_all, claim
 from distilled_filters.training.oracle.calls import Calls
-from distilled_filters.training.oracle.client import Oracle
+from distilled_filters.training.oracle.client import Oracle, check_endpoint
+from distilled_filters.training.oracle.costs import Estimate, Progress, estimate
 from distilled_filters.training.oracle.errors import AnswerError
-from distilled_filters.training.oracle.label import Estimate
 from distilled_filters.training.oracle.prompt import Prompt, read_prompt
 from distilled_filters.training.oracle.providers import Endpoint
 from distilled_filters.training.prepare.duplicates import NEAR_COPY, CopyIndex, normalised
@@ -80,6 +80,7 @@ def opened(job: Job) -> Iterator[Writing]:
     for asked, among in ((job.kinds, known), (job.languages, prompt.lens.languages)):
         if unknown := set(asked or ()) - set(among):
             raise SettingError(f"{job.filter} has no {', '.join(sorted(unknown))}; it has {', '.join(among)}")
+    check_endpoint(job.writer, job.budget_usd)
     claim(job.output, "synthesize", prompt.lens)
     with Calls(job.output / "raw") as calls:
         yield Writing(job, prompt, calls)
