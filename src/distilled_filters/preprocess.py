@@ -86,7 +86,7 @@ class SpecialTokens:
     """The tokens around a window, and the one for what the vocabulary lacks; None where a model has none."""
 
     start: str | None = "<s>"
-    end: str = "</s>"
+    end: str | None = "</s>"
     unknown: str | None = "<unk>"
 
 

@@ -193,6 +193,9 @@ class DecoderSpec(_SharedModel):
         return hashlib.sha256("".join(ref.sha256 for ref in self.weights).encode()).hexdigest()
 
 
+M = TypeVar("M", BackboneSpec, MergedSpec, DecoderSpec)
+
+
 class _Weights(_Spec):
     """What was learnt on a shared model for one filter, and the tables that were fitted to its answers."""
 
@@ -389,9 +392,7 @@ def read_lens_spec(path: Path) -> LensSpec:
 @overload
 def read_backbone_spec(path: Path) -> BackboneSpec: ...
 @overload
-def read_backbone_spec(path: Path, kind: type[DecoderSpec]) -> DecoderSpec: ...
-@overload
-def read_backbone_spec(path: Path, kind: type[MergedSpec]) -> MergedSpec: ...
+def read_backbone_spec(path: Path, kind: type[M]) -> M: ...
 @overload
 def read_backbone_spec(path: Path, kind: type[BackboneSpec | DecoderSpec]) -> BackboneSpec | DecoderSpec: ...
 def read_backbone_spec(path: Path, kind: type[BackboneSpec | DecoderSpec] = BackboneSpec) -> BackboneSpec | DecoderSpec:

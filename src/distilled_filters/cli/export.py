@@ -14,6 +14,7 @@ from distilled_filters.errors import SettingError
 
 if TYPE_CHECKING:
     from distilled_filters.training.export import Exported
+    from distilled_filters.training.lora.graph import MergedPrecision
 
 __all__ = ["command"]
 
@@ -86,7 +87,7 @@ def command(
     Refused, with nothing written, when raw scores move by more than 0.05 (int8), 0.005 (fp16)
     or 0.001 (fp32) in the mean, or when pruning makes a language's articles longer by
     more than 2%. An expert's run becomes a further checkpoint of its filter; with --merge it is
-    refused when weighted averages move by more than 0.1 in the mean.
+    refused when the error of weighted averages grows by more than 0.1 (without labels: when they move so far).
 
     What was measured goes into the backbone's metrics.json. Calibration
     starts as the identity; `calibrate` comes next.
@@ -169,8 +170,9 @@ def _export_merged(
         from distilled_filters.training.lora.merge import export_merged
     if precision is Precision.FP16:
         raise SettingError("a merged expert is written in int8 or fp32, not fp16")
+    written: MergedPrecision = "int8" if precision is Precision.INT8 else "fp32"
     name = checkpoint or backbone.split("/")[0]
-    done = export_merged(run, filters, backbone, name, licence=licence, precision=precision.value, data=check)
+    done = export_merged(run, filters, backbone, name, licence=licence, precision=written, data=check)
     if as_json:
         from dataclasses import asdict
 

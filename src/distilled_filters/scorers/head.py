@@ -106,8 +106,8 @@ def read_plain_head(path: Path, dimensions: int, dims: int, key: str, made_for: 
             f"{path}: made for the {key} {str(said)[:12]}, but the spec names {made_for[:12]}; "
             "take all files of a checkpoint from one export"
         )
-    learnt = tensors["weight"].any(axis=1)
-    if not (learnt[1:].all() and (learnt[0] or tensors["bias"][0] == ALWAYS_IN_SCOPE)):
+    scope, *others = (bool(row.any()) for row in tensors["weight"])
+    if not (all(others) and (scope or tensors["bias"][0] == ALWAYS_IN_SCOPE)):
         raise HeadNotFoundError(f"{path}: a row of its weight is all zeros, as before training")
     none = np.zeros(0, dtype=np.float16)
     return ZeroInflatedHead(**tensors, lexical=none, blend=np.array([0, 1, 0], dtype=np.float32))

@@ -136,8 +136,7 @@ def test_an_imported_adapter_answers_as_peft_does(
     assert np.ptp(exact) > 0.1
     np.testing.assert_allclose(raw, np.clip(exact, 0, 10), atol=1e-5)
     score = each.score(TEXT)
-    assert (score.stage, list(score.dimensions)) == ("expert", list(NAMES))
-    assert decoder._open.keys() == {next(iter(decoder._open))}
+    assert (score.stage, list(score.dimensions or ())) == ("expert", list(NAMES))
     each.unload()
     assert decoder._open == {}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,9 +202,29 @@ def test_a_loss_of_more_than_a_tenth_stops_the_export_and_leaves_nothing(
     assert isinstance(done.exception, ExportRefusedError | SystemExit)
     said = " ".join((done.output + str(done.exception)).split())
     assert "int8 moves weighted averages by" in said
-    assert "error against labels" in said
+    assert "their error against the labels from" in said
     assert "nothing was written" in said
     assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("mean", "errors", "refused"),
+    [
+        (0.09, {}, False),
+        (0.11, {}, True),
+        (0.2, {"torch": 0.50, "onnx": 0.55}, False),
+        (0.2, {"torch": 0.50, "onnx": 0.61}, True),
+        (0.4, {"torch": 0.50, "onnx": 0.50}, True),
+        (float("nan"), {}, True),
+        (float("nan"), {"torch": 0.5, "onnx": float("nan")}, True),
+    ],
+)
+def test_what_counts_is_the_error_against_labels_where_there_are_any(
+    merged: tuple[Path, MergedExport], mean: float, errors: dict[str, float], refused: bool
+) -> None:
+    measured = replace(merged[1], averages=replace(merged[1].averages, mean=mean), errors=errors)
+    with pytest.raises(ExportRefusedError) if refused else nullcontext():
+        merge._refuse_loss(measured)
 
 
 def test_a_model_of_another_checkpoint_is_not_written_over(merged: tuple[Path, MergedExport], forge: Forge) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx
+import onnxscript  # noqa: F401  (torch's exporter needs it, and would miss it only after minutes)
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
