@@ -193,7 +193,7 @@ class DecoderSpec(_SharedModel):
         return hashlib.sha256("".join(ref.sha256 for ref in self.weights).encode()).hexdigest()
 
 
-M = TypeVar("M", BackboneSpec, MergedSpec, DecoderSpec)
+M = TypeVar("M", bound=BackboneSpec)
 
 
 class _Weights(_Spec):
@@ -233,7 +233,7 @@ class ModelWindow(_Spec):
     prefix: str
     head_tokens: Annotated[int, Field(gt=0)]
     tail_tokens: Annotated[int, Field(gt=0)]
-    end: Annotated[bool, Field(description="the model's end token stands after the text; else the last word's")] = True
+    end: Annotated[bool, Field(description="whether the model's end token follows the text")] = True
 
 
 class _ExpertCheckpoint(_Weights):
@@ -393,6 +393,8 @@ def read_lens_spec(path: Path) -> LensSpec:
 def read_backbone_spec(path: Path) -> BackboneSpec: ...
 @overload
 def read_backbone_spec(path: Path, kind: type[M]) -> M: ...
+@overload
+def read_backbone_spec(path: Path, kind: type[DecoderSpec]) -> DecoderSpec: ...
 @overload
 def read_backbone_spec(path: Path, kind: type[BackboneSpec | DecoderSpec]) -> BackboneSpec | DecoderSpec: ...
 def read_backbone_spec(path: Path, kind: type[BackboneSpec | DecoderSpec] = BackboneSpec) -> BackboneSpec | DecoderSpec:

@@ -21,7 +21,6 @@ from distilled_filters.training.evaluate.bootstrap import intervals, leads, redr
 from distilled_filters.training.evaluate.figures import HEADLINES, Figures, Judged, coverage, figures, judge
 from distilled_filters.training.evaluate.measure import as_judged, calibration_of
 from distilled_filters.training.folder import write_checkpoint
-from distilled_filters.training.predict import student_of
 
 __all__ = ["Beside", "calibrate_checkpoint", "evaluate_checkpoint"]
 
@@ -121,7 +120,8 @@ def evaluate_checkpoint(
             interval_coverage=coverage(calibration_of(each), answers[each.checkpoint], truth),
             answers=answers,
         )
-        each.unload()
+        for one in (student, each):
+            one.unload()
         write_json((each.folder / each.weights.head.path).parent / "metrics.json", beside.to_dict())
         found.append(beside)
     return found
@@ -137,5 +137,10 @@ def _having(filters: Path, checkpoint: str) -> list[Filter]:
 
 
 def _examples(data: Path, each: Filter) -> list[Example]:
-    """Read the labelled articles as the filter's student does, so that all checkpoints are held to the same ones."""
-    return read_examples(data, [each.spec], student_of(Filter(each.folder)).preprocessor)
+    """Read the labelled articles as the filter's student does, so that all checkpoints are held to the same ones.
+
+    A filter without a student, such as one on an imported adapter, is asked how its own checkpoint reads.
+    """
+    student = Filter(each.folder)
+    reads: Any = (student if isinstance(student.weights, LinearCheckpoint) else each).scorer
+    return read_examples(data, [each.spec], reads.preprocessor)

@@ -28,6 +28,7 @@ from distilled_filters.filter import Filter
 from distilled_filters.scorers import decoder
 from distilled_filters.scorers.base import Reading
 from distilled_filters.spec import Dimension
+from distilled_filters.training.beside import calibrate_checkpoint
 from distilled_filters.training.export import ExportRefusedError
 from distilled_filters.training.lora import adopt as adopt_module
 from distilled_filters.training.lora.adopt import ModelReading, adopt, backbone_name
@@ -35,6 +36,7 @@ from distilled_filters.training.lora.base import find_language_model
 from distilled_filters.training.lora.foreign import read_foreign
 from distilled_filters.training.scaffold import Draft
 from tests.language_models import make_language_model
+from tests.training.lora.conftest import Forge
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")
 
@@ -175,6 +177,18 @@ def test_where_it_is_from_travels_with_the_head(foreign: Foreign, tmp_path: Path
         said = file.metadata()
     assert said["imported_from"] == "adapter"
     assert len(said["imported_sha256"]) == 64
+
+
+def test_an_imported_adapter_is_calibrated_though_there_is_no_student(
+    foreign: Foreign, forge: Forge, tmp_path: Path
+) -> None:
+    each = take(foreign, tmp_path / "filters")
+    assert list(calibrate_checkpoint(forge.data, tmp_path / "filters", "lora", tmp_path / "cache")) == ["quiet_heroes"]
+    again = Filter(each.folder, device="cpu")
+    assert again.weights.percentiles.sha256 != each.weights.percentiles.sha256
+    assert again.score(TEXT).percentile is not None
+    again.unload()
+    assert decoder._open == {}
 
 
 # --- refusals: nothing is left, and the tensor is named ------------------------------------------------
