@@ -22,7 +22,7 @@ FiltersFolder: TypeAlias = Annotated[
     typer.Option("--filters", exists=True, file_okay=False, help="Folder of filter folders, one a lens."),
 ]
 
-_OF_EXPERTS = ("peft", "gguf", "bitsandbytes", "onnxscript")
+_OF_EXPERTS = ("peft", "gguf", "bitsandbytes")
 
 
 @contextmanager

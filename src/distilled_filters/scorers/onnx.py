@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import MutableMapping
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,9 @@ from distilled_filters.status import Status
 
 __all__ = ["Backbone", "open_backbone"]
 
-_open: weakref.WeakValueDictionary[str, Backbone] = weakref.WeakValueDictionary()
-# Encoders stay: they are small, and the next filter wants them. What serves one filter goes with it.
-_encoders: list[Backbone] = []
+# Encoders stay: they are small, and the next filter wants them. A model of one filter goes with it.
+_open: dict[str, Backbone] = {}
+_own: weakref.WeakValueDictionary[str, Backbone] = weakref.WeakValueDictionary()
 
 
 class Backbone:
@@ -90,7 +91,8 @@ def open_backbone(folder: Path, model_sha256: str, owner: str, kind: type[Backbo
             or its files are missing, damaged or unreadable.
     """
     with fork_gate.opening:
-        found = _open.get(model_sha256)
+        known: MutableMapping[str, Backbone] = _open if kind is BackboneSpec else _own
+        found = known.get(model_sha256)
         if found is None:
             spec = read_backbone_spec(folder / "backbone.toml", kind)
             name = f"backbone {spec.name}/v{spec.version}"
@@ -100,7 +102,5 @@ def open_backbone(folder: Path, model_sha256: str, owner: str, kind: type[Backbo
                     f"{model_sha256[:12]}...; install the filter and its backbone from one release"
                 )
             model, tokenizer = (checkpoints.locate(ref, folder, spec.hub, owner) for ref in spec.files)
-            found = _open[model_sha256] = Backbone(spec, model, tokenizer)
-            if spec.pooling == "mean":
-                _encoders.append(found)
+            found = known[model_sha256] = Backbone(spec, model, tokenizer)
         return found

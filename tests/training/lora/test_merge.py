@@ -61,7 +61,7 @@ def home(merged: tuple[Path, MergedExport], tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _opened_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is open already would hide damaged files."""
-    monkeypatch.setattr(onnx, "_open", {})
+    monkeypatch.setattr(onnx, "_own", {})
 
 
 def raw(home: Path, checkpoint: str, text: str) -> list[float]:
@@ -140,9 +140,9 @@ def test_its_model_leaves_memory_with_the_filter(home: Path, monkeypatch: pytest
     each = Filter(home, checkpoint=CHECKPOINT)
     each.score(GOOD)
     digest = each.weights.backbone_sha256
-    assert digest in onnx._open
+    assert digest in onnx._own
     each.unload()
-    assert digest not in onnx._open
+    assert digest not in onnx._own
 
 
 def test_a_merged_expert_is_calibrated_like_any_other(home: Path, forge: Forge, tmp_path: Path) -> None:
