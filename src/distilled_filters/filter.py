@@ -21,7 +21,7 @@ from distilled_filters.spec import FileRef, FilterSpec, HubSource, read_backbone
 from distilled_filters.threads import thread_count
 
 if TYPE_CHECKING:
-    from distilled_filters.spec import LinearCheckpoint, LoraCheckpoint
+    from distilled_filters.spec import Checkpoint
 
 __all__ = ["Filter", "score_together"]
 
@@ -101,7 +101,7 @@ class Filter:
         return self.spec.version
 
     @property
-    def weights(self) -> LinearCheckpoint | LoraCheckpoint:
+    def weights(self) -> Checkpoint:
         """The spec's entry for the checkpoint in use."""
         return self._source.weights
 

@@ -21,12 +21,14 @@ from distilled_filters.result import TokenUse
 from distilled_filters.status import Status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tokenizers import Tokenizer
 
     from distilled_filters.article import Article
     from distilled_filters.spec import Preprocessing
 
-__all__ = ["Preprocessor", "SpecialTokens", "Window", "clean", "readable"]
+__all__ = ["Preprocessor", "SpecialTokens", "Window", "clean", "open_tokenizer", "readable"]
 
 _MARKUP = re.compile(r"</?[a-zA-Z][a-zA-Z0-9-]*(\s[^<>]*)?/?>|<!--|<!DOCTYPE", re.IGNORECASE)
 _FIXES = ftfy.TextFixerConfig(uncurl_quotes=False, fix_latin_ligatures=False, unescape_html=True)
@@ -84,11 +86,22 @@ class SpecialTokens:
     """The tokens around a window, and the one for what the vocabulary lacks; None where a model has none."""
 
     start: str | None = "<s>"
-    end: str = "</s>"
+    end: str | None = "</s>"
     unknown: str | None = "<unk>"
 
 
 _ENCODER = SpecialTokens()
+
+
+def open_tokenizer(path: Path) -> Tokenizer:
+    """Open a language model's tokenizer so that no text can become one of its special tokens."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 def clean(text: str) -> str:
@@ -148,6 +161,7 @@ class Preprocessor:
     def __init__(self, settings: Preprocessing, tokenizer: Tokenizer, special: SpecialTokens = _ENCODER) -> None:
         """Encode the fixed parts once; padding and truncation stay off for good (AC10)."""
         self.settings = settings
+        self.special = special
         self._tokenizer = tokenizer
         start, end, unknown = (_special(tokenizer, each) for each in (special.start, special.end, special.unknown))
         self._unknown = unknown[0] if unknown else None

@@ -34,6 +34,8 @@ __all__ = [
     "LensSpec",
     "LinearCheckpoint",
     "LoraCheckpoint",
+    "MergedCheckpoint",
+    "MergedSpec",
     "ModelWindow",
     "OracleReading",
     "Preprocessing",
@@ -142,7 +144,7 @@ class BackboneSpec(_SharedModel):
 
     layers: Annotated[int, Field(gt=0)]
     dims: Annotated[int, Field(gt=0, description="length of an embedding")]
-    pooling: Literal["mean"]
+    pooling: Literal["mean", "last_token"]
     quantisation: Literal["int8", "fp16", "fp32"]
     model: FileRef
 
@@ -157,13 +159,25 @@ class BackboneSpec(_SharedModel):
         return self.model.sha256
 
 
+class MergedSpec(BackboneSpec):
+    """A language model with what was learnt for one filter in its weights, in ONNX; it answers at its last token."""
+
+    pooling: Literal["last_token"]
+    start: Annotated[
+        str | None, Field(description="the token before every window; none where the model knows none")
+    ] = None
+    end: Annotated[str, Field(description="the token after every window, where the answer is read")]
+
+
 class DecoderSpec(_SharedModel):
     """A language model that the adapters of many filters share; it is read from its last token's place."""
 
     kind: Literal["decoder"]
     config: FileRef
     weights: Annotated[tuple[FileRef, ...], Field(min_length=1, description="safetensors, all shards")]
-    start: Annotated[str | None, Field(description="the token before every window; none where the model knows none")]
+    start: Annotated[
+        str | None, Field(description="the token before every window; none where the model knows none")
+    ] = None
     end: Annotated[str, Field(description="the token after every window, where the answer is read")]
     pad: str
 
@@ -178,6 +192,9 @@ class DecoderSpec(_SharedModel):
         if len(self.weights) == 1:
             return self.weights[0].sha256
         return hashlib.sha256("".join(ref.sha256 for ref in self.weights).encode()).hexdigest()
+
+
+M = TypeVar("M", bound=BackboneSpec)
 
 
 class _Weights(_Spec):
@@ -217,9 +234,20 @@ class ModelWindow(_Spec):
     prefix: str
     head_tokens: Annotated[int, Field(gt=0)]
     tail_tokens: Annotated[int, Field(gt=0)]
+    end: Annotated[bool, Field(description="whether the model's end token follows the text")] = True
 
 
-class LoraCheckpoint(_Weights):
+class _ExpertCheckpoint(_Weights):
+    """What a language model learnt for one filter, and how it reads."""
+
+    window: ModelWindow
+
+    def reads(self, preprocessing: Preprocessing) -> Preprocessing:
+        """Return what this checkpoint reads of an article."""
+        return preprocessing.model_copy(update=self.window.model_dump(exclude={"end"}))
+
+
+class LoraCheckpoint(_ExpertCheckpoint):
     """A LoRA adapter (Hu et al., 2021) on a shared decoder, and a regression head at its last token."""
 
     on = DecoderSpec
@@ -227,20 +255,23 @@ class LoraCheckpoint(_Weights):
     kind: Literal["lora"]
     adapter: FileRef
     adapter_config: FileRef
-    window: ModelWindow
 
     @property
     def files(self) -> tuple[FileRef, ...]:
         """Every file a load needs beside the backbone's."""
         return (self.adapter, self.adapter_config, *super().files)
 
-    def reads(self, preprocessing: Preprocessing) -> Preprocessing:
-        """Return what this checkpoint reads of an article."""
-        return preprocessing.model_copy(update=self.window.model_dump())
+
+class MergedCheckpoint(_ExpertCheckpoint):
+    """A regression head at the last token of a language model that learnt for this filter alone, in ONNX."""
+
+    on = MergedSpec
+
+    kind: Literal["merged"]
 
 
 # One class a kind; what opens each stands in `scorers/kinds.py`.
-Checkpoint = Annotated[LinearCheckpoint | LoraCheckpoint, Field(discriminator="kind")]
+Checkpoint = Annotated[LinearCheckpoint | LoraCheckpoint | MergedCheckpoint, Field(discriminator="kind")]
 
 
 class LensSpec(_Spec):
@@ -361,6 +392,8 @@ def read_lens_spec(path: Path) -> LensSpec:
 
 @overload
 def read_backbone_spec(path: Path) -> BackboneSpec: ...
+@overload
+def read_backbone_spec(path: Path, kind: type[M]) -> M: ...
 @overload
 def read_backbone_spec(path: Path, kind: type[DecoderSpec]) -> DecoderSpec: ...
 @overload

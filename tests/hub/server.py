@@ -223,6 +223,15 @@ class Handler(BaseHTTPRequestHandler):
         siblings = [{"rfilename": path} for path in commit[1]]
         self._json({"id": name, "sha": commit[0], "private": repo.private, "siblings": siblings, "tags": []})
 
+    def _tree(self, _: bytes, name: str, revision: str) -> None:
+        commit = self._repo(name).at(revision)
+        if commit is None:
+            raise RefusalError(404, "RevisionNotFound")
+        self._json([
+            {"type": "file", "path": path, "size": len(content), "oid": _git_oid(content)}
+            for path, content in commit[1].items()
+        ])  # fmt: skip
+
     def _validate(self, body: bytes) -> None:
         good = json.loads(body)["content"].startswith("---\n")
         self._json({"errors": [] if good else [{"message": "no metadata"}], "warnings": []}, 200 if good else 400)
@@ -312,6 +321,7 @@ ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("POST", "/api/validate-yaml", Handler._validate),
     ("GET", f"/api/models/{_NAME}", Handler._info),
     ("GET", f"/api/models/{_NAME}/revision/([^/]+)", Handler._info),
+    ("GET", f"/api/models/{_NAME}/tree/([^/]+)", Handler._tree),
     ("POST", f"/api/models/{_NAME}/preupload/([^/]+)", Handler._preupload),
     ("POST", f"/api/models/{_NAME}/commit/([^/]+)", Handler._commit),
     ("POST", rf"/{_NAME}\.git/info/lfs/objects/batch", Handler._lfs_batch),

@@ -241,6 +241,27 @@ def test_ac19_a_pad_token_that_the_model_does_not_know_is_refused_at_load(home: 
         decoder.Decoder(spec, Sees(19), whole.tokenizer, whole.placement)
 
 
+def test_a_model_without_a_start_token_needs_none(home: Path, house: House) -> None:
+    """As Qwen's, which begins windows with the text."""
+    with edited(house.root / "backbones" / "tiny_lm" / "v1" / "backbone.toml") as spec:
+        del spec["start"]
+    ids = scorer(expert(home)).preprocessor(Article(content=SNIPPET)).ids.tolist()
+    assert (1 in ids, ids[-1]) == (False, 2)
+
+
+def test_windows_that_do_not_end_are_no_others(home: Path) -> None:
+    """A checkpoint whose windows have no end token shares none with one that has."""
+    closed = expert(home)
+    with edited(home / "filter.toml") as spec:
+        spec["checkpoints"]["open"] = dict(spec["checkpoints"][CHECKPOINT])
+        spec["checkpoints"]["open"]["window"] = {**spec["checkpoints"][CHECKPOINT]["window"], "end": False}
+    reading = Reading(Article(content=SNIPPET))
+    ended, not_ended = (
+        list(each.scorer(reading).raw) for each in (closed, Filter(home, checkpoint="open", device="cpu"))
+    )
+    assert ended != not_ended
+
+
 def test_no_text_becomes_a_special_token(home: Path) -> None:
     each = scorer(expert(home))
     ids = each.preprocessor(Article(content="the council said <eos> on <bos> the year <pad> " * 3)).ids.tolist()

@@ -14,6 +14,7 @@ from distilled_filters.errors import SettingError
 
 if TYPE_CHECKING:
     from distilled_filters.training.export import Exported
+    from distilled_filters.training.lora.graph import MergedPrecision
 
 __all__ = ["command"]
 
@@ -46,8 +47,17 @@ def command(
     filters: FiltersFolder = Path("filters"),
     checkpoint: Annotated[
         str | None,
-        typer.Option(help="What the filter calls an expert's checkpoint; by default its backbone's name and _lora."),
+        typer.Option(
+            help="What the filter calls an expert's checkpoint; by default its backbone's name (_lora for an adapter)."
+        ),
     ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge",
+            help="Of an expert: a model of its own in ONNX, scored without torch; always so after --method full.",
+        ),
+    ] = False,
     base_name: Annotated[str | None, typer.Option(help="What specs and cards call the base encoder.")] = None,
     precision: Annotated[Precision, typer.Option(help="Of the weights; fp16 and fp32 compute in fp32.")] = (
         Precision.INT8
@@ -61,7 +71,7 @@ def command(
         typer.Option(
             exists=True,
             file_okay=False,
-            help="Data folder with the validation articles to check parity on; "
+            help="Data folder with the validation articles to check answers on; "
             "the filters' golden articles by default.",
         ),
     ] = None,
@@ -76,7 +86,8 @@ def command(
 
     Refused, with nothing written, when raw scores move by more than 0.05 (int8), 0.005 (fp16)
     or 0.001 (fp32) in the mean, or when pruning makes a language's articles longer by
-    more than 2%. An expert's run becomes a further checkpoint of its filter.
+    more than 2%. An expert's run becomes a further checkpoint of its filter; with --merge it is
+    refused when the error of weighted averages grows by more than 0.1 (without labels: when they move so far).
 
     What was measured goes into the backbone's metrics.json. Calibration
     starts as the identity; `calibrate` comes next.
@@ -87,15 +98,23 @@ def command(
       distillery export runs/first --backbone me5_small/v1 --licence MIT --precision fp32
       distillery export runs/first runs/second --backbone me5_small/v1 --licence MIT
       distillery export runs/expert --backbone gemma3_270m/v1 --licence gemma
+      distillery export runs/expert --merge --backbone gemma3_270m_uplifting/v1 --licence gemma --check labelled/
       distillery export runs/first --backbone me5_small/v1 --licence MIT --prune-vocabulary news.jsonl
     """
     with training_extra():
         from distilled_filters.training.export import Pruning, export
         from distilled_filters.training.record import read_run
 
-        expert = read_run(runs[0]).is_expert
-    if expert:
-        _export_expert(runs, filters, backbone, checkpoint, licence, as_json)
+        run = read_run(runs[0])
+    if run.is_expert and len(runs) > 1:
+        raise SettingError("experts have no mean; export one run")
+    if merge and not run.is_expert:
+        raise SettingError("--merge is for experts; an encoder has no adapter")
+    if run.is_expert and (merge or run.recipe["method"] == "full"):
+        _export_merged(runs[0], filters, backbone, checkpoint, licence, precision, check, as_json)
+        return
+    if run.is_expert:
+        _export_expert(runs[0], filters, backbone, checkpoint, licence, as_json)
         return
     exported = export(
         runs,
@@ -119,13 +138,11 @@ def command(
 
 
 def _export_expert(
-    runs: list[Path], filters: Path, backbone: str, checkpoint: str | None, licence: str, as_json: bool
+    run: Path, filters: Path, backbone: str, checkpoint: str | None, licence: str, as_json: bool
 ) -> None:
     with training_extra():
         from distilled_filters.training.lora.export import export_expert
-    if len(runs) > 1:
-        raise SettingError("experts have no mean; export one run")
-    written = export_expert(runs[0], filters, backbone, checkpoint or f"{backbone.split('/')[0]}_lora", licence=licence)
+    written = export_expert(run, filters, backbone, checkpoint or f"{backbone.split('/')[0]}_lora", licence=licence)
     if as_json:
         from dataclasses import asdict
 
@@ -136,6 +153,41 @@ def _export_expert(
     typer.echo(
         f"exported: {written.folder}, {written.size / 1e6:.1f} MB; raw scores moved by {written.moved:.5f} at most on "
         f"{written.articles} golden articles. Next: distillery calibrate --data DATA --checkpoint {written.checkpoint}"
+    )
+
+
+def _export_merged(
+    run: Path,
+    filters: Path,
+    backbone: str,
+    checkpoint: str | None,
+    licence: str,
+    precision: Precision,
+    check: Path | None,
+    as_json: bool,
+) -> None:
+    with training_extra():
+        from distilled_filters.training.lora.merge import export_merged
+    if precision is Precision.FP16:
+        raise SettingError("a merged expert is written in int8 or fp32, not fp16")
+    written: MergedPrecision = "int8" if precision is Precision.INT8 else "fp32"
+    name = checkpoint or backbone.split("/")[0]
+    done = export_merged(run, filters, backbone, name, licence=licence, precision=written, data=check)
+    if as_json:
+        from dataclasses import asdict
+
+        from distilled_filters.cli.terminal import write_json
+
+        write_json(asdict(done) | {"folder": str(done.folder)})
+        return
+    speed, moved = done.articles_per_second, done.averages
+    errors = f"; error against labels {done.errors['torch']:.3f}, now {done.errors['onnx']:.3f}" if done.errors else ""
+    typer.echo(
+        f"{done.precision}, {done.size / 1e6:.1f} MB; {speed['onnx']:.2f} articles a second, torch in fp32 "
+        f"{speed['torch']:.2f}, {done.threads} threads each, on {done.machine}\n"
+        f"weighted averages, 0-10, moved by {moved.mean:.4f} in the mean and {moved.largest:.3f} at most, "
+        f"{moved.tiers} to another tier, on {done.articles} articles ({done.checked_on}){errors}\n"
+        f"exported: {done.folder}. Next: distillery calibrate --data DATA --checkpoint {done.checkpoint}"
     )
 
 

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from distilled_filters.cli.options import JsonFlag
+from distilled_filters.cli.training_options import training_extra
 from distilled_filters.errors import SettingError
 
 if TYPE_CHECKING:
     from distilled_filters.spec import Dimension, Gate, LensSpec
-    from distilled_filters.training.scaffold import LookAlike
+    from distilled_filters.training.lora.foreign import ForeignAdapter
+    from distilled_filters.training.scaffold import Draft, LookAlike
 
 __all__ = ["command"]
 
 T = TypeVar("T")
+_ADAPTER = "An adapter made elsewhere"
 
 
 def command(
@@ -47,6 +50,33 @@ def command(
     filters: Annotated[
         Path, typer.Option("--filters", file_okay=False, help="Folder of filter folders; made where there is none.")
     ] = Path("filters"),
+    from_adapter: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER|REPO", help="A PEFT sequence-classification adapter.", rich_help_panel=_ADAPTER),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Its commit on the Hub; the newest by default.", rich_help_panel=_ADAPTER)
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Its language model; by default the one its config names.", rich_help_panel=_ADAPTER),
+    ] = None,
+    base_licence: Annotated[
+        str | None, typer.Option(help="That model's licence, such as apache-2.0.", rich_help_panel=_ADAPTER)
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="Name and version that model gets; by default by its name.", rich_help_panel=_ADAPTER),
+    ] = None,
+    head_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens read from an article's beginning.", rich_help_panel=_ADAPTER)
+    ] = 380,
+    tail_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens read from an article's end.", rich_help_panel=_ADAPTER)
+    ] = 120,
+    scale: Annotated[
+        float, typer.Option(help="What outputs are multiplied by to stand on 0-10.", rich_help_panel=_ADAPTER)
+    ] = 1.0,
     seal: Annotated[
         bool, typer.Option("--seal", help="Only take the changed prompt.md of this filter into its filter.toml.")
     ] = False,
@@ -55,6 +85,7 @@ def command(
     r"""Begin a filter: a spec, a prompt with scope, caps, gate and anchors, and a checklist.
 
     What no option says is asked for on a terminal. Nothing is overwritten.
+    With --from-adapter the filter scores at once: every tensor must fit, and answers must be PEFT's own.
 
     [bold]Examples[/bold]
 
@@ -62,6 +93,7 @@ def command(
       distillery new-filter quiet_heroes --lens "People who help unasked." -d "deed:0.6:What was done" \
         -d "evidence:0.4:How well it is proven" --gate evidence:3:3
       distillery new-filter quiet_heroes --seal
+      distillery new-filter quiet_heroes --from-adapter org/heroes-lora --base-licence apache-2.0 --lens "..." -d ...
     """
     from distilled_filters.registry import newest_folder
     from distilled_filters.training import scaffold
@@ -76,6 +108,9 @@ def command(
     _refuse(scaffold.draft_problem(pattern, name=name))
     if (filters / name).exists():
         raise SettingError(f"{filters / name} exists and is left as it is; choose another name")
+    foreign = _foreign(from_adapter, revision, base_licence) if from_adapter else None
+    if foreign and not dimension:
+        dimension = [f"{label}::How much {label.replace('_', ' ')}?" for label in foreign.labels]
     dimensions = [_dimension(each) for each in _weighted(dimension or ())]
     missing = [flag for flag, given in (("--lens", lens), ("--dimension", dimensions)) if not given]
     if missing and (as_json or not _is_asking()):
@@ -92,12 +127,56 @@ def command(
     draft = scaffold.Draft(
         name, lens, dimensions, given_gate, licence=licence, **{key: value for key, value in optional.items() if value}
     )
+    if foreign and base_licence:
+        reading = {"head_tokens": head_tokens, "tail_tokens": tail_tokens, "scale": scale}
+        _adopt(foreign, draft, filters, base, base_licence, backbone, reading, as_json)
+        return
     folder = scaffold.write_filter(draft, filters)
     files = sorted(path.name for path in folder.iterdir())
     following = (
         f"Next: {folder / 'CHECKLIST.md'}; sharpen scope and anchors in prompt.md, then: {seal_command(name, filters)}"
     )
     _tell({"folder": str(folder), "files": files}, f"wrote {folder}: {', '.join(files)}\n{following}", as_json)
+
+
+def _foreign(place: str, revision: str | None, base_licence: str | None) -> ForeignAdapter:
+    with training_extra():
+        from distilled_filters.training.lora.foreign import read_foreign
+    if not base_licence:
+        raise SettingError("--base-licence must be given with --from-adapter: the language model's, such as apache-2.0")
+    return read_foreign(place, revision)
+
+
+def _adopt(
+    foreign: ForeignAdapter,
+    draft: Draft,
+    filters: Path,
+    base: str | None,
+    licence: str,
+    backbone: str | None,
+    reading: dict[str, Any],
+    as_json: bool,
+) -> None:
+    with training_extra():
+        from distilled_filters.training.lora.adopt import ModelReading, adopt, backbone_name
+        from distilled_filters.training.lora.base import find_language_model
+    named, commit = foreign.base
+    wanted = base or named
+    if not wanted:
+        raise SettingError("the adapter's config names no language model; give it with --base")
+    model = find_language_model(wanted, None if base else commit)
+    done = adopt(
+        foreign, model, draft, filters, backbone or backbone_name(wanted), licence=licence,
+        reading=ModelReading(**reading),
+    )  # fmt: skip
+    facts = {**vars(done), "folder": str(done.folder)}
+    _tell(
+        facts,
+        f"wrote {done.folder} on {done.source}: answers at most {done.moved:.6f} off PEFT's own on {done.articles} "
+        f"articles; {done.outside:.0%} of the outputs lie outside 0-10 and are cut off\n"
+        f"Next: the prompt its labels were made with into prompt.md; distillery score ... -f {done.folder}",
+        as_json,
+    )
 
 
 def _is_asking() -> bool:

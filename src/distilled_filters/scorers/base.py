@@ -13,7 +13,7 @@ from distilled_filters.calibration import Calibration, Percentiles, read_calibra
 from distilled_filters.errors import RecordError, SpecError
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.result import TokenUse
-from distilled_filters.spec import BackboneSpec, DecoderSpec, FileRef, FilterSpec, LinearCheckpoint, LoraCheckpoint
+from distilled_filters.spec import BackboneSpec, Checkpoint, DecoderSpec, FileRef, FilterSpec
 
 __all__ = [
     "DEVICE_VARIABLE",
@@ -119,7 +119,7 @@ class Source:
         return f"{self.spec.name}=={self.spec.version}{other}"
 
     @property
-    def weights(self) -> LinearCheckpoint | LoraCheckpoint:
+    def weights(self) -> Checkpoint:
         """The spec's entry for the checkpoint."""
         return self.spec.checkpoints[self.checkpoint]
 

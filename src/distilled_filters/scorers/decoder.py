@@ -31,6 +31,7 @@ from transformers.utils import logging
 
 from distilled_filters import checkpoints
 from distilled_filters.errors import CheckpointError, RecordError
+from distilled_filters.preprocess import open_tokenizer
 from distilled_filters.scorers.forks import fork_gate
 from distilled_filters.scorers.placement import Placement, check_memory
 from distilled_filters.spec import DecoderSpec, read_backbone_spec
@@ -44,8 +45,8 @@ __all__ = [
     "load_model",
     "lora_config",
     "open_adapter",
-    "open_tokenizer",
     "padded",
+    "quietly",
     "release_adapter",
     "with_adapter",
 ]
@@ -180,15 +181,6 @@ def last_token(hidden: Tensor, lengths: Tensor) -> Tensor:
     return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
 
 
-def open_tokenizer(path: Path) -> Tokenizer:
-    """Open a language model's tokenizer so that no text can become one of its special tokens."""
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
 def load_model(config: Path, weights: Sequence[Path], placement: Placement, name: str) -> nn.Module:
     """Load a language model's body, without its output layer; nothing else in its folder is looked at.
 
@@ -218,7 +210,7 @@ def load_model(config: Path, weights: Sequence[Path], placement: Placement, name
         )  # fmt: skip
         options["device_map"] = {"": placement.device}
     settings = CONFIG_MAPPING[kind].from_dict(fields)
-    with _quiet():
+    with quietly():
         model, report = MODEL_MAPPING[type(settings)].from_pretrained(
             None, config=settings, state_dict=state, output_loading_info=True, **options
         )
@@ -233,7 +225,7 @@ def load_model(config: Path, weights: Sequence[Path], placement: Placement, name
 
 def with_adapter(model: nn.Module, config: LoraConfig, name: str) -> PeftModel:
     """Put a fresh adapter on a model."""
-    with _quiet():
+    with quietly():
         return PeftModel(model, config, adapter_name=name)
 
 
@@ -331,7 +323,7 @@ def _check_adapter(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep the libraries' bars, and what they say of each other's old names, from whoever scores articles."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

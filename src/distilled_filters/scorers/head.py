@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from distilled_filters.errors import HeadNotFoundError
 from distilled_filters.scorers.lexical import Bag
 
-__all__ = ["ZeroInflatedHead", "read_tensors"]
+__all__ = ["ALWAYS_IN_SCOPE", "ZeroInflatedHead", "read_plain_head", "read_tensors"]
+
+ALWAYS_IN_SCOPE = 60.0
+"""The scope's logit of a head without a scope of its own, such as an imported one: P(in scope) is 1 to the last bit."""
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -85,6 +88,29 @@ class ZeroInflatedHead:
         logit = self._slope * (float(answers[0]) + self._strength * first_look - self._shift)
         # Squashing would make a number of what is none.
         return 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0))) if math.isfinite(logit) else math.nan
+
+
+def read_plain_head(path: Path, dimensions: int, dims: int, key: str, made_for: str) -> ZeroInflatedHead:
+    """Read a head without a first look, which names the weights it was trained with under `key` of its metadata.
+
+    Raises:
+        HeadNotFoundError: when tensors are missing, extra or misshapen, when nothing was
+            learnt, or when it was trained with other weights than `made_for` (AC18).
+    """
+    expected = {"weight": ((1 + dimensions, dims), "float32"), "bias": ((1 + dimensions,), "float32")}
+    tensors = read_tensors(path, expected)
+    with safe_open(path, framework="np") as file:
+        said = (file.metadata() or {}).get(key)
+    if said != made_for:
+        raise HeadNotFoundError(
+            f"{path}: made for the {key} {str(said)[:12]}, but the spec names {made_for[:12]}; "
+            "take all files of a checkpoint from one export"
+        )
+    scope, *others = (bool(row.any()) for row in tensors["weight"])
+    if not (all(others) and (scope or tensors["bias"][0] == ALWAYS_IN_SCOPE)):
+        raise HeadNotFoundError(f"{path}: a row of its weight is all zeros, as before training")
+    none = np.zeros(0, dtype=np.float16)
+    return ZeroInflatedHead(**tensors, lexical=none, blend=np.array([0, 1, 0], dtype=np.float32))
 
 
 def read_tensors(path: Path, expected: Mapping[str, tuple[tuple[int, ...], str]]) -> dict[str, npt.NDArray[Any]]:

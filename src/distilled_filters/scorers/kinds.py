@@ -9,7 +9,7 @@ from distilled_filters.scorers.base import Scorer, Source
 __all__ = ["open_scorer"]
 
 # The modules of this package whose `open_checkpoint` opens a kind; one is imported when its kind is used.
-_MODULES = {"zero_inflated_linear": "linear", "lora": "lora"}
+_MODULES = {"zero_inflated_linear": "linear", "lora": "lora", "merged": "merged"}
 
 
 def open_scorer(source: Source) -> Scorer:

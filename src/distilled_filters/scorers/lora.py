@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-from safetensors import safe_open
-from tokenizers import Tokenizer
-
-from distilled_filters.errors import DistilledFiltersError, HeadNotFoundError
+from distilled_filters.errors import DistilledFiltersError
 from distilled_filters.preprocess import Preprocessor, SpecialTokens
 from distilled_filters.scorers.base import EXPERT, Answer, Reading, Source, Tables
-from distilled_filters.scorers.head import ZeroInflatedHead, read_tensors
-from distilled_filters.spec import DecoderSpec, LoraCheckpoint, Preprocessing
+from distilled_filters.scorers.head import ZeroInflatedHead, read_plain_head
+from distilled_filters.spec import LoraCheckpoint
 
 try:
     from distilled_filters.scorers.decoder import Decoder, open_adapter, release_adapter
@@ -22,7 +16,7 @@ except ModuleNotFoundError as missing:
         f"LoRA checkpoints need {missing.name}; install it with: pip install 'distilled-filters[lora]'"
     ) from missing
 
-__all__ = ["ADAPTER_KEY", "LoraScorer", "open_checkpoint", "read_head", "reader"]
+__all__ = ["ADAPTER_KEY", "LoraScorer", "open_checkpoint"]
 
 # The metadata entry by which a head names the adapter it was trained with.
 ADAPTER_KEY = "adapter_sha256"
@@ -40,7 +34,7 @@ class LoraScorer:
         self.preprocessor = preprocessor
         self.head = head
         self.tables = tables
-        self._read_by = (preprocessor.settings, decoder.spec.digest, "window")
+        self._read_by = (preprocessor.settings, preprocessor.special, decoder.spec.digest, "window")
 
     def __call__(self, reading: Reading) -> Answer:
         """Answer one article.
@@ -78,37 +72,12 @@ def open_checkpoint(source: Source, weights: LoraCheckpoint) -> LoraScorer:
         files[weights.adapter],
     )
     try:
-        preprocessor = reader(weights.reads(source.spec.preprocessing), decoder.tokenizer, decoder.spec)
+        special = SpecialTokens(decoder.spec.start, decoder.spec.end if weights.window.end else None, None)
+        preprocessor = Preprocessor(weights.reads(source.spec.preprocessing), decoder.tokenizer, special)
         source.check_window(preprocessor, decoder.spec)
-        head = read_head(files[weights.head], len(source.spec.dimensions), decoder.dims, weights.adapter.sha256)
+        dimensions = len(source.spec.dimensions)
+        head = read_plain_head(files[weights.head], dimensions, decoder.dims, ADAPTER_KEY, weights.adapter.sha256)
         return LoraScorer(decoder, weights.adapter.sha256, preprocessor, head, source.tables(files))
     except BaseException:
         release_adapter(decoder, weights.adapter.sha256)
         raise
-
-
-def reader(settings: Preprocessing, tokenizer: Tokenizer, model: DecoderSpec) -> Preprocessor:
-    """Return what reads articles as a language model does; such a model knows all scripts."""
-    return Preprocessor(settings, tokenizer, SpecialTokens(model.start, model.end, None))
-
-
-def read_head(path: Path, dimensions: int, dims: int, adapter_sha256: str) -> ZeroInflatedHead:
-    """Read the head of an adapter.
-
-    Raises:
-        HeadNotFoundError: when tensors are missing, extra or misshapen, when nothing was
-            learnt, or when it was trained with another adapter (AC18).
-    """
-    expected = {"weight": ((1 + dimensions, dims), "float32"), "bias": ((1 + dimensions,), "float32")}
-    tensors = read_tensors(path, expected)
-    with safe_open(path, framework="np") as file:
-        made_for = (file.metadata() or {}).get(ADAPTER_KEY)
-    if made_for != adapter_sha256:
-        raise HeadNotFoundError(
-            f"{path}: made for the adapter {str(made_for)[:12]}, but the spec names {adapter_sha256[:12]}; "
-            "export adapter and head from one run"
-        )
-    if not tensors["weight"].any(axis=1).all():
-        raise HeadNotFoundError(f"{path}: a row of its weight is all zeros, as before training")
-    none = np.zeros(0, dtype=np.float16)
-    return ZeroInflatedHead(**tensors, lexical=none, blend=np.array([0, 1, 0], dtype=np.float32))

@@ -1,4 +1,4 @@
-"""The shared encoder: token ids in, one embedding out, in ONNX Runtime on a CPU.
+"""A model in ONNX Runtime on a CPU: token ids in, one embedding out; most often the encoder that filters share.
 
 A session has one thread and reads one article a call. So nobody pays for padding, no
 article influences its neighbours (int8 activations are scaled per call, AC6), scores do
@@ -9,6 +9,8 @@ session. Parallelism is across articles.
 from __future__ import annotations
 
 import os
+import weakref
+from collections.abc import MutableMapping
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +25,20 @@ from tokenizers import Tokenizer
 
 from distilled_filters import checkpoints
 from distilled_filters.errors import CheckpointError, RecordError
+from distilled_filters.preprocess import open_tokenizer
 from distilled_filters.scorers.forks import fork_gate
 from distilled_filters.spec import BackboneSpec, read_backbone_spec
 from distilled_filters.status import Status
 
 __all__ = ["Backbone", "open_backbone"]
 
+# Encoders stay: they are small, and the next filter wants them. A model of one filter goes with it.
 _open: dict[str, Backbone] = {}
+_own: weakref.WeakValueDictionary[str, Backbone] = weakref.WeakValueDictionary()
 
 
 class Backbone:
-    """An open encoder with its tokenizer; share it through `open_backbone`."""
+    """An open model with its tokenizer; share it through `open_backbone`."""
 
     def __init__(self, spec: BackboneSpec, model: Path, tokenizer: Path) -> None:
         """Open checked files.
@@ -52,7 +57,8 @@ class Backbone:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         try:
             self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-            self.tokenizer = Tokenizer.from_file(str(tokenizer))
+            reads_last = spec.pooling == "last_token"
+            self.tokenizer = open_tokenizer(tokenizer) if reads_last else Tokenizer.from_file(str(tokenizer))
         except Exception as error:  # both runtimes raise bare exception types of their own
             raise CheckpointError(f"backbone {spec.name}/v{spec.version} does not open: {error}") from error
         self.spec = spec
@@ -71,18 +77,24 @@ class Backbone:
         return embedding
 
 
-def open_backbone(folder: Path, model_sha256: str, owner: str) -> Backbone:
+def open_backbone(folder: Path, model_sha256: str, owner: str, kind: type[BackboneSpec] = BackboneSpec) -> Backbone:
     """Return the process's one open backbone with this digest (AC14), checking its files first.
 
-    `owner` is the filter that asks, for messages.
+    Args:
+        folder: Where its `backbone.toml` lies.
+        model_sha256: The weights that the filter was trained on.
+        owner: The filter that asks, for messages.
+        kind: What its spec must be.
 
     Raises:
         CheckpointError: when the folder holds other weights than the filter was trained on,
             or its files are missing, damaged or unreadable.
     """
     with fork_gate.opening:
-        if model_sha256 not in _open:
-            spec = read_backbone_spec(folder / "backbone.toml")
+        known: MutableMapping[str, Backbone] = _open if kind is BackboneSpec else _own
+        found = known.get(model_sha256)
+        if found is None:
+            spec = read_backbone_spec(folder / "backbone.toml", kind)
             name = f"backbone {spec.name}/v{spec.version}"
             if spec.model.sha256 != model_sha256:
                 raise CheckpointError(
@@ -90,5 +102,5 @@ def open_backbone(folder: Path, model_sha256: str, owner: str) -> Backbone:
                     f"{model_sha256[:12]}...; install the filter and its backbone from one release"
                 )
             model, tokenizer = (checkpoints.locate(ref, folder, spec.hub, owner) for ref in spec.files)
-            _open[model_sha256] = Backbone(spec, model, tokenizer)
-        return _open[model_sha256]
+            found = known[model_sha256] = Backbone(spec, model, tokenizer)
+        return found

@@ -12,7 +12,7 @@ from distilled_filters.errors import SettingError
 from distilled_filters.files import write_json
 from distilled_filters.filter import Filter
 from distilled_filters.registry import newest_folders
-from distilled_filters.spec import LoraCheckpoint
+from distilled_filters.spec import FileRef, LinearCheckpoint
 from distilled_filters.training.answers import raw_answers
 from distilled_filters.training.calibrate import fit_tables
 from distilled_filters.training.data import Example, read_examples, select, true_dimensions
@@ -21,13 +21,11 @@ from distilled_filters.training.evaluate.bootstrap import intervals, leads, redr
 from distilled_filters.training.evaluate.figures import HEADLINES, Figures, Judged, coverage, figures, judge
 from distilled_filters.training.evaluate.measure import as_judged, calibration_of
 from distilled_filters.training.folder import write_checkpoint
-from distilled_filters.training.predict import student_of
 
 __all__ = ["Beside", "calibrate_checkpoint", "evaluate_checkpoint"]
 
 # Enough for percentiles; a language model on a processor reads a few articles a second.
 _MOST_UNLABELLED = 600
-_FILES = ("adapter", "adapter_config", "head", "calibration", "percentiles")
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Beside:
 
 
 def calibrate_checkpoint(data: Path, filters: Path, checkpoint: str, cache: Path | None = None) -> dict[str, list[str]]:
-    """Fit and write the tables of a LoRA checkpoint; return the dimensions with an isotonic table, by filter.
+    """Fit and write the tables of an expert's checkpoint; return the dimensions with an isotonic table, by filter.
 
     The same splits as for students: isotonic tables on calibration, kept where they help on
     validation; intervals on validation; percentiles on its natural rows and unlabelled ones.
@@ -64,7 +62,7 @@ def calibrate_checkpoint(data: Path, filters: Path, checkpoint: str, cache: Path
     kept = {}
     for each in _having(filters, checkpoint):
         weights = each.weights
-        if not isinstance(weights, LoraCheckpoint):
+        if isinstance(weights, LinearCheckpoint):
             raise SettingError(f"{each.name}: {checkpoint} is {weights.kind}; leave out --checkpoint")
         if weights.hub:
             raise SettingError(f"{each.name}: {checkpoint} lies on the Hub; calibrate it where it is made")
@@ -84,9 +82,9 @@ def calibrate_checkpoint(data: Path, filters: Path, checkpoint: str, cache: Path
         each.unload()
         folder = (each.folder / weights.head.path).parent
         kept[each.name] = fit_tables(each, folder, fitting, fitted, judging, judged, pool)
-        refs = {key: each.folder / getattr(weights, key).path for key in _FILES}
-        fields = {"kind": weights.kind, "backbone": weights.backbone, "backbone_sha256": weights.backbone_sha256}
-        write_checkpoint(each.folder, each.checkpoint, {**fields, "window": weights.window.model_dump()}, **refs)
+        files = {key: each.folder / ref.path for key, ref in weights if isinstance(ref, FileRef)}
+        fields = weights.model_dump(exclude={*files, "hub"}, exclude_defaults=True)
+        write_checkpoint(each.folder, each.checkpoint, fields, **files)
     return kept
 
 
@@ -122,7 +120,8 @@ def evaluate_checkpoint(
             interval_coverage=coverage(calibration_of(each), answers[each.checkpoint], truth),
             answers=answers,
         )
-        each.unload()
+        for one in (student, each):
+            one.unload()
         write_json((each.folder / each.weights.head.path).parent / "metrics.json", beside.to_dict())
         found.append(beside)
     return found
@@ -138,5 +137,10 @@ def _having(filters: Path, checkpoint: str) -> list[Filter]:
 
 
 def _examples(data: Path, each: Filter) -> list[Example]:
-    """Read the labelled articles as the filter's student does, so that all checkpoints are held to the same ones."""
-    return read_examples(data, [each.spec], student_of(Filter(each.folder)).preprocessor)
+    """Read the labelled articles as the filter's student does, so that all checkpoints are held to the same ones.
+
+    A filter without a student, such as one on an imported adapter, is asked how its own checkpoint reads.
+    """
+    student = Filter(each.folder)
+    reads: Any = (student if isinstance(student.weights, LinearCheckpoint) else each).scorer
+    return read_examples(data, [each.spec], reads.preprocessor)

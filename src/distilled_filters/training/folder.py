@@ -12,7 +12,7 @@ from safetensors.numpy import save
 
 from distilled_filters.checkpoints import sha256_of
 from distilled_filters.files import write_bytes, write_text
-from distilled_filters.spec import FileRef, read_backbone_spec, read_filter_spec
+from distilled_filters.spec import BackboneSpec, FileRef, read_backbone_spec, read_filter_spec
 
 __all__ = ["file_ref", "write_backbone_spec", "write_checkpoint", "write_head"]
 
@@ -23,15 +23,15 @@ def file_ref(path: Path, folder: Path | None = None) -> FileRef:
     return FileRef(path=name, sha256=sha256_of(path), size=path.stat().st_size)
 
 
-def write_backbone_spec(folder: Path, fields: Mapping[str, Any]) -> None:
-    """Write `backbone.toml` beside `model.onnx` and `tokenizer.json`, and check it."""
+def write_backbone_spec(folder: Path, fields: Mapping[str, Any], kind: type[BackboneSpec] = BackboneSpec) -> None:
+    """Write `backbone.toml` beside `model.onnx` and `tokenizer.json`, and check that it is of its kind."""
     document = tomlkit.document()
     for key, value in fields.items():
         document.add(key, tomlkit.item(value))
     for key, name in (("model", "model.onnx"), ("tokenizer", "tokenizer.json")):
         document.add(key, tomlkit.item(file_ref(folder / name).model_dump()))
     write_text(folder / "backbone.toml", tomlkit.dumps(document))
-    read_backbone_spec(folder / "backbone.toml")
+    read_backbone_spec(folder / "backbone.toml", kind)
 
 
 def write_head(folder: Path, tensors: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -23,7 +23,7 @@ from distilled_filters.training.predict import averages, embed, open_filters, ra
 from distilled_filters.training.references import Reference, window_of
 from distilled_filters.training.student import SCALE, Student
 
-__all__ = ["Change", "Parity", "check_parity"]
+__all__ = ["Change", "Parity", "change_of", "check_parity", "expected_scores", "tiers_changed"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -83,14 +83,14 @@ def check_parity(student: Student, whole: Preprocessor, filters: Path, reference
     bags = [bag_of(after.text) for _, after in windows]
     moves, changes = [], {}
     for each in found:
-        exact, shipped = _scores(logits[:, student.rows[each.name]]), raw_scores(each, embeddings, bags)
+        exact, shipped = expected_scores(logits[:, student.rows[each.name]]), raw_scores(each, embeddings, bags)
         moves.append(np.abs(shipped - exact))
-        changes[each.name] = _change(moves[-1], _tiers_changed(exact, shipped, each.spec))
+        changes[each.name] = change_of(moves[-1], tiers_changed(exact, shipped, each.spec))
     norms = np.linalg.norm(exact_embeddings, axis=1) * np.linalg.norm(embeddings, axis=1)
     cosines = (exact_embeddings * embeddings).sum(axis=1) / norms
     return Parity(
         articles=len(windows),
-        scores=_change(np.concatenate(moves, axis=1), sum(change.tiers for change in changes.values())),
+        scores=change_of(np.concatenate(moves, axis=1), sum(change.tiers for change in changes.values())),
         filters=changes,
         least_cosine=round(float(cosines.min()), 5),
         mean_cosine=round(float(cosines.mean()), 5),
@@ -117,17 +117,19 @@ def _by_torch(student: Student, windows: Sequence[Window]) -> tuple[FloatArray, 
     return np.stack(embeddings), np.stack(logits)
 
 
-def _scores(logits: FloatArray) -> FloatArray:
+def expected_scores(logits: FloatArray) -> FloatArray:
     """Return the expected dimensions (n, d), 0-10, of one lens's logits (n, 1 + d)."""
     scope = 1 / (1 + np.exp(-logits[:, :1]))
     dimensions: FloatArray = scope * np.clip(logits[:, 1:], 0, 1) * SCALE
     return dimensions
 
 
-def _tiers_changed(exact: FloatArray, shipped: FloatArray, lens: LensSpec) -> int:
+def tiers_changed(exact: FloatArray, shipped: FloatArray, lens: LensSpec) -> int:
+    """Count the articles whose raw dimensions, (n, d) each, come to another tier."""
     before, after = ([tier_of(each, lens.tiers) for each in averages(scores, lens)] for scores in (exact, shipped))
     return sum(old != new for old, new in zip(before, after, strict=True))
 
 
-def _change(moves: FloatArray, tiers: int) -> Change:
+def change_of(moves: FloatArray, tiers: int) -> Change:
+    """Sum up how far scores moved, of any shape."""
     return Change(mean=round(float(moves.mean()), 5), largest=round(float(moves.max()), 4), tiers=tiers)

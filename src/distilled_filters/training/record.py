@@ -28,7 +28,7 @@ __all__ = ["STUDENT_FILE", "Run", "begin", "digests", "environment", "finish", "
 STUDENT_FILE = "student.safetensors"
 _RECORD_FILE = "recipe.json"
 _LIBRARIES = ("distilled-filters", "torch", "transformers", "accelerate", "tokenizers", "numpy", "scikit-learn")
-_OF_EXPERTS = ("peft", "bitsandbytes")
+_OF_EXPERTS = ("peft", "bitsandbytes", "unsloth")
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("peft")
 
+import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -19,9 +23,11 @@ from distilled_filters.cli.app import app
 from distilled_filters.errors import SettingError
 from distilled_filters.filter import Filter
 from distilled_filters.scorers import decoder
+from distilled_filters.scorers.placement import Placement
 from distilled_filters.training.data import read_lenses
 from distilled_filters.training.export import ExportRefusedError
 from distilled_filters.training.lora import export as export_module
+from distilled_filters.training.lora import student as student_module
 from distilled_filters.training.lora.base import find_language_model
 from distilled_filters.training.lora.export import export_expert, finished_expert
 from distilled_filters.training.lora.gguf import convert_gguf
@@ -96,14 +102,6 @@ def test_training_goes_on_after_an_interruption_as_if_nothing_had_happened(
         assert (tensor - found[name]).abs().max() < 1e-6, name
 
 
-def test_every_weight_can_be_trained_and_is_not_exported(forge: Forge, tmp_path: Path) -> None:
-    whole = recipe(forge, method="full", epochs=1, articles=32, evaluate_every=2)
-    run = train_expert(whole, forge.data, forge.filters, tmp_path / "run")
-    assert "encoder.layers.0.self_attn.q_proj.weight" in load_file(read_run(run).weights)
-    with pytest.raises(SettingError, match="only adapters can be exported"):
-        export_expert(run, forge.filters, "tiny_lm/v1", "whole", licence="MIT")
-
-
 def test_a_language_model_that_has_changed_is_refused(forge: Forge, tmp_path: Path) -> None:
     (lens,) = (lens for lens in read_lenses(forge.filters) if lens.name == "uplifting")
     changed = shutil.copytree(forge.run, tmp_path / "run")
@@ -173,6 +171,49 @@ def test_layers_that_a_model_does_not_have_are_refused(forge: Forge) -> None:
 def test_a_quarter_precision_needs_a_gpu(forge: Forge, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="4bit needs an NVIDIA GPU"):
         train_expert(recipe(forge, method="qlora"), forge.data, forge.filters, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("device", "installed", "method", "chosen"),
+    [
+        ("cuda", True, "lora", True),
+        ("cuda", True, "qlora", True),
+        ("cuda", True, "full", False),
+        ("cuda", False, "lora", False),
+        ("cpu", True, "lora", False),
+    ],
+)
+def test_unsloth_is_chosen_where_it_is_installed_on_a_gpu(
+    forge: Forge, monkeypatch: pytest.MonkeyPatch, device: str, installed: bool, method: str, chosen: bool
+) -> None:
+    """The choice and what it is asked for; its kernels are no part of this test."""
+    asked: dict[str, Any] = {}
+
+    class FastModel:
+        @staticmethod
+        def from_pretrained(name: str, **options: Any) -> tuple[str, None]:
+            asked.update(name=name, **options)
+            return "body", None
+
+        @staticmethod
+        def get_peft_model(model: str, **options: Any) -> str:
+            asked.update(options)
+            return f"{model} under an adapter"
+
+    find_spec = importlib.util.find_spec
+    if installed:
+        monkeypatch.setitem(sys.modules, "unsloth", SimpleNamespace(FastModel=FastModel))
+    there = SimpleNamespace() if installed else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: there if name == "unsloth" else find_spec(name))
+    given = recipe(forge, method=method)
+    where = Placement(torch.device(device), "4bit" if method == "qlora" else "bf16")
+    assert student_module._has_unsloth(given, where) is chosen
+    if chosen:
+        base = find_language_model(str(forge.base))
+        assert student_module._by_unsloth(given, base, where) == "body under an adapter"
+        assert (asked["name"], asked["r"], asked["lora_alpha"]) == (str(forge.base), 16, 32)
+        assert asked["load_in_4bit"] is (method == "qlora")
+        assert asked["target_modules"] == ["q_proj", "k_proj", "v_proj", "o_proj"]
 
 
 @pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from tokenizers import Tokenizer
 
 from distilled_filters.errors import SettingError
+from distilled_filters.hub import explained, quiet
 
-__all__ = ["LanguageModel", "find_language_model"]
+__all__ = ["LanguageModel", "find_language_model", "from_hub"]
 
 _FILES = ("config.json", "tokenizer.json", "*.safetensors", "model.safetensors.index.json")
 
@@ -54,7 +56,7 @@ def find_language_model(base: str, revision: str | None = None) -> LanguageModel
     Raises:
         SettingError: when there is no such model, or a file is missing.
     """
-    folder, commit = (Path(base), None) if Path(base).is_dir() else _from_hub(base, revision)
+    folder, commit = (Path(base), None) if Path(base).is_dir() else from_hub(base, revision, _FILES, "language model")
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise SettingError(
@@ -79,18 +81,23 @@ def find_language_model(base: str, revision: str | None = None) -> LanguageModel
     )
 
 
-def _from_hub(base: str, revision: str | None) -> tuple[Path, str]:
+def from_hub(repo: str, revision: str | None, files: Sequence[str], what: str) -> tuple[Path, str]:
+    """Return where files of a repository lie in the Hub's cache, downloaded where they are not, and their commit.
+
+    Raises:
+        SettingError: naming `what` there is none of, and the remedy.
+    """
     try:
-        folder = Path(snapshot_download(base, revision=revision, allow_patterns=list(_FILES)))
+        with quiet():
+            folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(files)))
     except HFValidationError as error:
-        raise SettingError(f"no language model {base!r}: there is no such folder, and it is no Hub id") from error
+        raise SettingError(f"no {what} {repo!r}: there is no such folder, and it is no Hub id") from error
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise SettingError(
-            f"no language model {base!r}: there is no such folder, and the Hub gave none ({type(error).__name__}). "
-            "Check the spelling and the network; a gated model needs HF_TOKEN. Or give a folder"
+            f"no {what} {repo!r}: there is no such folder, and from the Hub: {explained(error, repo)}"
         ) from error
     if not re.fullmatch(r"[0-9a-f]{40}", folder.name):
-        raise SettingError(f"the Hub's cache does not tell the commit of {base}: {folder}")
+        raise SettingError(f"the Hub's cache does not tell the commit of {repo}: {folder}")
     return folder, folder.name
 
 

@@ -6,13 +6,18 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import tomlkit
 import torch
+from peft import LoraConfig
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from distilled_filters.checkpoints import sha256_of
 from distilled_filters.errors import RecordError, SettingError
@@ -35,7 +40,17 @@ from distilled_filters.training.record import read_run
 from distilled_filters.training.references import golden_articles
 from distilled_filters.training.student import SCALE
 
-__all__ = ["BOUND", "ExportedExpert", "export_expert", "finished_expert"]
+__all__ = [
+    "BOUND",
+    "ExportedExpert",
+    "export_expert",
+    "finished_expert",
+    "home_of",
+    "window_fields",
+    "write_adapter",
+    "write_entry",
+    "write_language_model",
+]
 
 BOUND = 0.001
 """The largest change of a raw score, 0-10, between the trained expert in fp32 and its files."""
@@ -95,37 +110,27 @@ def export_expert(run: Path, filters: Path, backbone: str, checkpoint: str, *, l
     """
     check_name(backbone)
     checkpoint = checkpoint.replace("-", "_")
-    (name,) = read_run(run).lenses or (None,)
-    home = next((each for each in newest_folders(filters) if each.parent.name == name), None)
-    if home is None:
-        raise SettingError(f"{run} was trained for {name}, which is no filter under {filters}")
-    lens = read_lens_spec(home / "filter.toml")
+    home, lens = home_of(run, filters)
     expert, recipe, base = finished_expert(run, lens)
     if recipe.method == "full":
-        raise SettingError(f"{run} trained every weight; only adapters can be exported")
+        raise SettingError(f"{run} trained every weight; there is no adapter to export. Add --merge")
     with tempfile.TemporaryDirectory(prefix=".export.", dir=filters.resolve().parent) as temporary:
         stage = Path(temporary)
         shared, target = stage / "backbones" / backbone, stage / home.relative_to(filters)
-        digest = _write_language_model(base, filters / "backbones" / backbone, shared, backbone, licence)
+        digest = write_language_model(base, filters / "backbones" / backbone, shared, backbone, licence)
         folder = target / checkpoint
         folder.mkdir(parents=True)
         for file in ("filter.toml", "golden.jsonl"):
             if (home / file).is_file():
                 shutil.copyfile(home / file, target / file)
-        _write_adapter(expert, lens, folder)
-        write_identity(folder)
-        window = {"prefix": recipe.prefix, "head_tokens": recipe.head_tokens, "tail_tokens": recipe.tail_tokens}
-        fields = {"kind": "lora", "backbone": backbone, "backbone_sha256": digest, "window": window}
-        write_checkpoint(
-            target,
-            checkpoint,
-            fields,
-            adapter=folder / "adapter_model.safetensors",
-            adapter_config=folder / "adapter_config.json",
-            head=folder / "head.safetensors",
-            calibration=folder / "calibration.json",
-            percentiles=folder / "percentiles.json",
+        write_adapter(
+            folder,
+            adapter_tensors(expert.encoder, ADAPTER),
+            expert.encoder.peft_config[ADAPTER],
+            expert.plain_head(lens.name),
         )
+        write_identity(folder)
+        write_entry(target, checkpoint, backbone, digest, window_fields(recipe))
         articles, moved = _moved(expert, recipe, base, Filter(target, checkpoint=checkpoint, precision="fp32"))
         if not moved <= BOUND:
             raise ExportRefusedError(
@@ -137,8 +142,45 @@ def export_expert(run: Path, filters: Path, backbone: str, checkpoint: str, *, l
     return ExportedExpert(home / checkpoint, checkpoint, size, articles, moved)
 
 
-def _write_language_model(base: LanguageModel, there: Path, stage: Path, backbone: str, licence: str) -> str:
-    """Write the model's spec, and its files where they are on no Hub; return its digest."""
+def home_of(run: Path, filters: Path) -> tuple[Path, LensSpec]:
+    """Return the folder of the filter that an expert was trained for, and its lens.
+
+    Raises:
+        SettingError: when there is no such filter.
+    """
+    (name,) = read_run(run).lenses or (None,)
+    home = next((each for each in newest_folders(filters) if each.parent.name == name), None)
+    if home is None:
+        raise SettingError(f"{run} was trained for {name}, which is no filter under {filters}")
+    return home, read_lens_spec(home / "filter.toml")
+
+
+def window_fields(recipe: ExpertRecipe) -> dict[str, str | int]:
+    """Return what a spec says of an expert's window."""
+    return {"prefix": recipe.prefix, "head_tokens": recipe.head_tokens, "tail_tokens": recipe.tail_tokens}
+
+
+def write_entry(home: Path, checkpoint: str, backbone: str, digest: str, window: Mapping[str, Any]) -> None:
+    """Put a LoRA checkpoint, whose files lie in the folder of its name, into a filter's spec."""
+    folder = home / checkpoint
+    write_checkpoint(
+        home,
+        checkpoint,
+        {"kind": "lora", "backbone": backbone, "backbone_sha256": digest, "window": window},
+        adapter=folder / "adapter_model.safetensors",
+        adapter_config=folder / "adapter_config.json",
+        head=folder / "head.safetensors",
+        calibration=folder / "calibration.json",
+        percentiles=folder / "percentiles.json",
+    )
+
+
+def write_language_model(base: LanguageModel, there: Path, stage: Path, backbone: str, licence: str) -> str:
+    """Write a model's spec into `stage`, and its files where they are on no Hub; return its digest.
+
+    Raises:
+        SettingError: when another model lies where it is to go, `there`.
+    """
     name, version = backbone.split("/v")
     refs = {path: file_ref(path) for path in (base.config, base.tokenizer, *base.weights)}
     document = {
@@ -170,18 +212,20 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _write_adapter(expert: Expert, lens: LensSpec, folder: Path) -> None:
-    tensors = adapter_tensors(expert.encoder, ADAPTER)
+def write_adapter(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    config: LoraConfig,
+    head: tuple[Tensor, Tensor],
+    metadata: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write an adapter, its config, and the head (weight and bias) that names it by digest, with more metadata."""
     adapter = folder / "adapter_model.safetensors"
     write_bytes(adapter, save({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}))
-    config = {
-        key: sorted(value) if isinstance(value, set) else value
-        for key, value in expert.encoder.peft_config[ADAPTER].to_dict().items()
-    }
-    write_json(folder / "adapter_config.json", {**config, "inference_mode": True})
-    weight, bias = expert.plain_head(lens.name)
-    head = {"weight": weight.cpu().contiguous(), "bias": bias.cpu().contiguous()}
-    write_bytes(folder / "head.safetensors", save(head, metadata={ADAPTER_KEY: sha256_of(adapter)}))
+    fields = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+    write_json(folder / "adapter_config.json", {**fields, "inference_mode": True})
+    rows = {name: tensor.cpu().contiguous() for name, tensor in zip(("weight", "bias"), head, strict=True)}
+    write_bytes(folder / "head.safetensors", save(rows, metadata={**metadata, ADAPTER_KEY: sha256_of(adapter)}))
 
 
 @torch.no_grad()

@@ -9,8 +9,7 @@ from pathlib import Path
 from transformers.utils import logging
 
 from distilled_filters.errors import SettingError
-from distilled_filters.preprocess import Preprocessor, SpecialTokens
-from distilled_filters.scorers.decoder import open_tokenizer
+from distilled_filters.preprocess import Preprocessor, SpecialTokens, open_tokenizer
 from distilled_filters.spec import LensSpec, Preprocessing
 from distilled_filters.training import record
 from distilled_filters.training.batches import Rows, label_rows

@@ -32,7 +32,10 @@ _LOOK_ALIKES = (
 
 @dataclass(frozen=True)
 class Draft:
-    """A filter to be: the author's part of the spec, and what its prompt says beside that."""
+    """A filter to be: the author's part of the spec, and what its prompt says beside that.
+
+    `checkpoint` is what its default checkpoint is to be called; by default as in the other filters.
+    """
 
     name: str
     lens: str
@@ -46,6 +49,7 @@ class Draft:
         "with no case."
     )
     look_alikes: Sequence[LookAlike] = _LOOK_ALIKES
+    checkpoint: str | None = None
 
 
 def pattern_lens(filters: Path) -> LensSpec:

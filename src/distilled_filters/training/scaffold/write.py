@@ -102,7 +102,7 @@ def _spec(draft: Draft, pattern: LensSpec, prompt_sha256: str) -> str:
     head = {
         "name": draft.name, "version": "1.0.0", "lens": draft.lens, "languages": list(draft.languages),
         "licence": draft.licence, "engine": pattern.engine, "prompt_sha256": prompt_sha256,
-        "default_checkpoint": pattern.default_checkpoint,
+        "default_checkpoint": draft.checkpoint or pattern.default_checkpoint,
     }  # fmt: skip
     parts = [("", head)]
     parts += [("[[dimensions]]", each.model_dump()) for each in draft.dimensions]
