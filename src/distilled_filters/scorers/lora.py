@@ -69,7 +69,7 @@ def open_checkpoint(source: Source, weights: LoraCheckpoint) -> LoraScorer:
     files = source.files()
     placement = place(source.device, source.precision)
     decoder = open_adapter(
-        source.backbone_folder,
+        source.backbone_folder(weights),
         weights.backbone_sha256,
         source.owner,
         placement,
@@ -81,7 +81,7 @@ def open_checkpoint(source: Source, weights: LoraCheckpoint) -> LoraScorer:
         preprocessor = reader(weights.reads(source.spec.preprocessing), decoder.tokenizer, decoder.spec)
         source.check_window(preprocessor, decoder.spec)
         head = read_head(files[weights.head], len(source.spec.dimensions), decoder.dims, weights.adapter.sha256)
-        return LoraScorer(decoder, weights.adapter.sha256, preprocessor, head, source.tables(files))
+        return LoraScorer(decoder, weights.adapter.sha256, preprocessor, head, source.tables(weights, files))
     except BaseException:
         release_adapter(decoder, weights.adapter.sha256)
         raise

@@ -12,9 +12,9 @@ from safetensors.numpy import save
 
 from distilled_filters.checkpoints import sha256_of
 from distilled_filters.files import write_bytes, write_text
-from distilled_filters.spec import FileRef, read_backbone_spec, read_filter_spec
+from distilled_filters.spec import Checkpoint, FileRef, read_backbone_spec, read_filter_spec
 
-__all__ = ["file_ref", "write_backbone_spec", "write_checkpoint", "write_head"]
+__all__ = ["file_ref", "refresh_checkpoint", "write_backbone_spec", "write_checkpoint", "write_head"]
 
 
 def file_ref(path: Path, folder: Path | None = None) -> FileRef:
@@ -58,6 +58,17 @@ def write_checkpoint(folder: Path, name: str, fields: Mapping[str, Any], **files
     checkpoints[name] = entry
     write_text(path, tomlkit.dumps(document))
     read_filter_spec(path)
+
+
+def refresh_checkpoint(folder: Path, name: str, entry: Checkpoint) -> None:
+    """Put the digests of a checkpoint's files as they are now into `filter.toml`; all else stays."""
+    fields = entry.model_dump(exclude_defaults=True)
+    files = {key: folder / value["path"] for key, value in fields.items() if _is_ref(value)}
+    write_checkpoint(folder, name, {key: value for key, value in fields.items() if key not in files}, **files)
+
+
+def _is_ref(value: object) -> bool:
+    return isinstance(value, dict) and "sha256" in value
 
 
 def _files(folder: Path) -> dict[str, Path]:
