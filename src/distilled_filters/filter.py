@@ -15,13 +15,12 @@ from distilled_filters.errors import IncompatibleEngineError, RecordError, Unkno
 from distilled_filters.hub import Progress
 from distilled_filters.parallel import in_thread, ordered_map
 from distilled_filters.result import Provenance, Score, Status
-from distilled_filters.scorers.base import Answer, Reading, Scorer, Source
+from distilled_filters.scorers.base import Answer, Part, Reading, Scorer, Source
 from distilled_filters.scorers.kinds import open_scorer
 from distilled_filters.spec import FileRef, FilterSpec, HubSource, joined_digest, read_filter_spec
 from distilled_filters.threads import thread_count
 
 if TYPE_CHECKING:
-    from distilled_filters.scorers.base import Part
     from distilled_filters.spec import Checkpoint
 
 __all__ = ["Filter", "score_together"]

@@ -450,7 +450,7 @@ class FilterSpec(LensSpec):
                     raise ValueError(
                         f"checkpoints.{name} is made of {part!r}, which is none of {list(self.checkpoints)}"
                     )
-                if not isinstance(found, LinearCheckpoint | LoraCheckpoint):
+                if found.parts:
                     raise ValueError(
                         f"checkpoints.{name} is made of {part!r}, itself a checkpoint made of others ({found.kind}); "
                         "name those that have weights of their own"
@@ -467,8 +467,7 @@ class FilterSpec(LensSpec):
     def parts(self, checkpoint: str) -> dict[str, Weights]:
         """Return the checkpoints with weights that one rests on, by name: itself, or those it is made of."""
         names = self.checkpoints[checkpoint].parts or (checkpoint,)
-        found = {name: self.checkpoints[name] for name in names}
-        return {name: each for name, each in found.items() if isinstance(each, LinearCheckpoint | LoraCheckpoint)}
+        return {name: found for name in names if isinstance(found := self.checkpoints[name], Weights)}
 
 
 def joined_digest(digests: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ pytest.importorskip("sklearn")
 from distilled_filters.spec import LensSpec
 from distilled_filters.training.route import FOLDS, Cases, Goal, GoalError, fit_route, held_out, routed
 
-COUNT = 3000
+COUNT = 1500
 
 
 def cases(*, doubt: float = 0.5, screened: float = 0.0, lens: LensSpec, seed: int = 0) -> Cases:
@@ -30,12 +30,11 @@ def cases(*, doubt: float = 0.5, screened: float = 0.0, lens: LensSpec, seed: in
 
 def test_the_range_lies_where_the_two_part(lens: LensSpec) -> None:
     given = cases(lens=lens)
-    ranges = fit_route(given, lens, Goal(agreement=0.999, recall=0.99))
-    low, high = max(ranges, key=lambda band: band[1] - band[0])
-    assert (low, high) == pytest.approx((lens.medium - 0.5, lens.medium + 0.5), abs=0.06)
-    found = routed(given, ranges, lens)
-    assert found["tier_agreement"] >= 0.998
-    assert found["expert_share"] == pytest.approx(1 / 8, abs=0.03)
+    ((low, high),) = fit_route(given, lens, Goal(agreement=0.99, recall=0.95))
+    assert lens.medium - 0.51 < low < lens.medium < high < lens.medium + 0.51
+    found = routed(given, [(low, high)], lens)
+    assert found["tier_agreement"] >= 0.99
+    assert 0.09 < found["expert_share"] < 0.14, "an eighth of the averages leave a doubt"
 
 
 def test_a_lower_goal_asks_less(lens: LensSpec) -> None:
@@ -66,6 +65,6 @@ def test_figures_on_articles_that_chose_nothing_come_close(lens: LensSpec) -> No
 
 def test_what_the_first_look_loses_cannot_be_had_back(lens: LensSpec) -> None:
     given = cases(screened=lens.medium + 0.2, lens=lens)
-    with pytest.raises(GoalError, match=r"first look ends \d+ of 3000 articles.*not 0\.985 and 0\.95; set lower goals"):
+    with pytest.raises(GoalError, match=r"first look ends \d+ of 1500 articles.*not 0\.985 and 0\.95; set lower goals"):
         fit_route(given, lens, Goal())
     assert routed(given, [(0.0, 10.0)], lens)["expert_share"] == pytest.approx(float((~given.screened).mean()))

@@ -28,7 +28,9 @@ def command(
     recall: Annotated[
         float, typer.Option(min=0, max=1, help="The share of its articles of medium and above to keep.")
     ] = 0.95,
-    cost: Annotated[float, typer.Option(min=0, help="What it may cost, as a part of the expert's time.")] = 1 / 3,
+    cost: Annotated[
+        float, typer.Option(min=0, show_default="a third", help="What it may cost, as a part of the expert's time.")
+    ] = 1 / 3,
     cache: CacheFolder = None,
     as_json: JsonFlag = False,
 ) -> None:

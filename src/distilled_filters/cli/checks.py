@@ -71,11 +71,12 @@ def _checkpoint_checks(source: Source, distribution: str | None, *, asked_for: b
     def concerns(ref: FileRef, source: HubSource | None, folder: Path) -> bool:
         return asked_for or source is None or (folder / ref.path).is_file() or cached(ref, source) is not None
 
-    for ref in weights.files:
-        if concerns(ref, weights.hub, folder):
-            yield _run(label, "files", ref.path, partial(locate, ref, folder, weights.hub, owner))
+    there = [ref for ref in weights.files if concerns(ref, weights.hub, folder)]
+    for ref in there:
+        yield _run(label, "files", ref.path, partial(locate, ref, folder, weights.hub, owner))
     if weights.parts:
-        yield _run(label, "files", f"{weights.learnt.path} and its parts", partial(check_composition, source))
+        if len(there) == len(weights.files):
+            yield _run(label, "files", f"{weights.learnt.path} and its parts", partial(check_composition, source))
         return
     for part in source.parts:
         name = part.weights.backbone

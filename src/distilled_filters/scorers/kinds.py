@@ -29,11 +29,8 @@ def open_scorer(source: Source, open_part: Callable[[Source], Scorer] | None = N
     if open_part and not weights.parts:
         return open_part(source)
     module = importlib.import_module(f"{__package__}.{_MODULES[weights.kind]}")
-    scorer: Scorer = (
-        module.open_checkpoint(source, weights, open_part or open_scorer)
-        if weights.parts
-        else module.open_checkpoint(source, weights)
-    )
+    of_parts = (open_part or open_scorer,) if weights.parts else ()
+    scorer: Scorer = module.open_checkpoint(source, weights, *of_parts)
     return scorer
 
 

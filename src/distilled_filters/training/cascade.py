@@ -16,9 +16,9 @@ from distilled_filters.scorers.base import SCREEN
 from distilled_filters.scorers.compositions import Route
 from distilled_filters.training.answers import kept_answers
 from distilled_filters.training.beside import cost_of, having, judge_answers, labelled
-from distilled_filters.training.data import DatasetError, Example, select
+from distilled_filters.training.data import Example, select
 from distilled_filters.training.evaluate.baselines import as_article
-from distilled_filters.training.folder import write_checkpoint
+from distilled_filters.training.folder import free_name, write_checkpoint
 from distilled_filters.training.predict import linear
 from distilled_filters.training.route import FOLDS, Band, Cases, Goal, GoalError, Measured, fit_route, held_out, routed
 
@@ -74,27 +74,16 @@ def fit_cascades(
 
     Raises:
         SettingError: when no filter has the expert, or the name is another checkpoint's.
-        DatasetError: when the expert puts no article of the split at medium or above.
     """
-    return [
-        _fit(
-            data,
-            each,
-            (student or Filter(each.folder).parts[0].checkpoint).replace("-", "_"),
-            name,
-            goal,
-            most_cost,
-            cache,
-        )
-        for each in having(filters, expert)
-    ]
+    return [_fit(data, each, student, name, goal, most_cost, cache) for each in having(filters, expert)]
 
 
 def _fit(
-    data: Path, each: Filter, student: str, name: str, goal: Goal, most_cost: float, cache: Path | None
+    data: Path, each: Filter, asks: str | None, name: str, goal: Goal, most_cost: float, cache: Path | None
 ) -> FittedCascade:
     spec, expert = each.spec, each.checkpoint
-    refuse_other_kind(each, name, "cascade")
+    name = free_name(spec, name, "cascade")
+    student = each.with_checkpoint(asks or Filter(each.folder).parts[0].checkpoint).checkpoint
     linear(each.with_checkpoint(student))
     if each.weights.kind != "lora":
         raise SettingError(f"{each.name}: {expert} is {each.weights.kind}; a cascade's expert is a lora checkpoint")
@@ -109,12 +98,12 @@ def _fit(
         screened=np.array([answer.stage == SCREEN for answer in asking]),
         folds=np.array([_fold(example) for example in examples]),
     )
-    if not (cases.expert >= spec.medium).any():
-        raise DatasetError(
-            f"{each.name}: {expert} puts none of the {len(examples)} validation articles at medium or above, so that "
-            "no recall can be fitted; label more articles, or train the expert longer"
-        )
     try:
+        if not (cases.expert >= spec.medium).any():
+            raise GoalError(
+                f"{expert} puts none of the {len(examples)} validation articles at medium or above, so that no recall "
+                "can be fitted; label more articles, or train the expert longer"
+            )
         ask = fit_route(cases, spec, goal)
         fitted, outside = routed(cases, ask, spec), held_out(cases, spec, goal)
     except GoalError as error:
@@ -146,17 +135,6 @@ def _write(each: Filter, student: str, name: str, found: FittedCascade, goal: Go
     write_json(folder / "cascade.json", route.model_dump(mode="json"))
     fields = {"kind": "cascade", "student": student, "expert": each.checkpoint}
     write_checkpoint(each.folder, name, fields, route=folder / "cascade.json")
-
-
-def refuse_other_kind(each: Filter, name: str, kind: str) -> None:
-    """Keep a checkpoint of another kind from being written over.
-
-    Raises:
-        SettingError: naming it.
-    """
-    there = each.spec.checkpoints.get(name)
-    if there is not None and there.kind != kind:
-        raise SettingError(f"{each.name} has a checkpoint {name} already, of kind {there.kind}; choose another --name")
 
 
 def _fold(example: Example) -> int:

@@ -17,10 +17,9 @@ from distilled_filters.scorers.compositions import Combination
 from distilled_filters.training.answers import kept_answers
 from distilled_filters.training.beside import fit_further, having, judge_answers, labelled
 from distilled_filters.training.calibrate import write_identity
-from distilled_filters.training.cascade import refuse_other_kind
 from distilled_filters.training.data import select, true_dimensions
 from distilled_filters.training.evaluate.baselines import as_article
-from distilled_filters.training.folder import write_checkpoint
+from distilled_filters.training.folder import free_name, write_checkpoint
 
 __all__ = ["METHODS", "factors", "fit_ensembles"]
 
@@ -70,7 +69,7 @@ def _fit(
     data: Path, each: Filter, members: Sequence[str], method: str, name: str, cache: Path | None
 ) -> dict[str, Any]:
     spec = each.spec
-    refuse_other_kind(each, name, "ensemble")
+    name = free_name(spec, name, "ensemble")
     for member in members:
         if spec.checkpoints[member].parts:
             raise SettingError(f"{each.name}: {member} is itself made of others; name those that have weights")

@@ -20,7 +20,7 @@ from sklearn.isotonic import IsotonicRegression
 from distilled_filters.errors import DistilledFiltersError
 from distilled_filters.spec import LensSpec
 
-__all__ = ["FOLDS", "Band", "Cases", "Goal", "GoalError", "fit_route", "held_out", "measured"]
+__all__ = ["FOLDS", "Band", "Cases", "Goal", "GoalError", "fit_route", "held_out", "measured", "routed"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -88,11 +88,12 @@ def fit_route(cases: Cases, spec: LensSpec, goal: Goal) -> list[Band]:
     seen = [(cases.folds == fold) for fold in np.unique(cases.folds)]
     risks = [(members, _Risk(cases.where(~members), spec)) for members in seen if not members.all()]
     for share in _SHARES:
-        asked = np.zeros(len(cases.student), dtype=bool)
+        ask = whole.highest(share)
+        outside = np.zeros(len(cases.student), dtype=bool)
         for members, risk in risks:
-            asked[members] = _asked(risk.highest(share), cases.where(members))
-        if goal.is_met(measured(cases, asked, spec)):
-            return whole.highest(share)
+            outside[members] = _asked(risk.highest(share), cases.where(members))
+        if all(goal.is_met(measured(cases, asked, spec)) for asked in (outside, _asked(ask, cases))):
+            return ask
     best = measured(cases, ~cases.screened, spec)
     if goal.is_met(best):
         return [(0.0, 10.0)]

@@ -16,6 +16,7 @@ pytest.importorskip("peft")
 
 from typer.testing import CliRunner
 
+from distilled_filters.article import Article
 from distilled_filters.cli.app import app
 from distilled_filters.filter import Filter
 from distilled_filters.scorers import decoder
@@ -23,6 +24,7 @@ from distilled_filters.training import answers as answers_module
 from distilled_filters.training import beside
 from distilled_filters.training.ensemble import factors
 from distilled_filters.training.evaluate.bootstrap import resample
+from distilled_filters.training.evaluate.speed import seconds_an_article
 from tests.conftest import SNIPPET
 from tests.training.lora.conftest import Forge
 
@@ -121,6 +123,7 @@ def test_a_goal_that_costs_too_much_is_told_and_nothing_is_written(
         (("cascade", "--expert", "me5_small"), "me5_small is zero_inflated_linear; a cascade's expert is a lora"),
         (("cascade", "--expert", "tiny_lora", "--student", "tiny_lora"), "is no encoder student but lora"),
         (("cascade", "--expert", "tiny_lora", "--name", "me5_small"), "choose another --name"),
+        (("cascade", "--expert", "tiny_lora", "--name", "My cascade"), "'My cascade' is no name for a checkpoint"),
         (("ensemble", "--member", "tiny_lora"), "two members or more"),
         (("ensemble", "--member", "tiny_lora", "--member", "nope"), "has all of the checkpoints tiny_lora, nope"),
     ],
@@ -157,6 +160,13 @@ def test_an_ensemble_gets_factors_and_tables_and_is_measured(forge: Forge, filte
     assert "ensemble is itself made of others" in " ".join(nested.output.split())
     refused = distillery("calibrate", *options, "--checkpoint", "ensemble")
     assert "fit it with `distillery ensemble`" in " ".join(refused.output.split())
+    assert decoder._open == {}
+
+
+def test_an_expert_is_timed_on_a_few_articles_and_given_back(forge: Forge) -> None:
+    articles = [Article(content=row["content"]) for row in _articles(forge, "test")] + [Article(content="short")]
+    each = Filter(forge.filters / "uplifting" / "v1", checkpoint="tiny_lora", device="cpu")
+    assert 0 < seconds_an_article(each, articles) < 5
     assert decoder._open == {}
 
 

@@ -78,10 +78,9 @@ def read_bundle(folder: Path, *, from_cache: bool) -> Bundle:
         if from_cache or entry.hub is None or (folder / ref.path).is_file()
     }
     mine = {part.weights.backbone: _shared(part, owner, whole=True) for part in each.parts}
-    others = (part for name in each.spec.checkpoints for part in each.source.of(name).parts)
-    backbones = mine | {
-        part.weights.backbone: _shared(part, owner, whole=False) for part in others if part.weights.backbone not in mine
-    }
+    every = (part for name in each.spec.checkpoints for part in each.source.of(name).parts)
+    # Those of the default checkpoint come first, and whole.
+    backbones = mine | {part.weights.backbone: _shared(part, owner, whole=False) for part in every} | mine
     pages = {name: folder / name for name in PAGES}
     # The figures of a checkpoint with a folder of its own.
     homes = dict.fromkeys(entry.home for entry in each.spec.checkpoints.values())
