@@ -48,6 +48,7 @@ def test_a_score_is_written_as_plain_json_to_four_decimals() -> None:
         "gate_applied": False,
         "percentile": 99.1235,
         "interval": [6.0, 8.0],
+        "disagreement": None,
         "stage": "student",
         "tokens": {"total": 300, "read": 186, "truncated": True},
         "detail": None,
@@ -70,7 +71,7 @@ def test_ac08_a_refusal_has_the_same_keys(uplifting: Filter) -> None:
     assert (refused["id"], refused["status"]) == ("3", "invalid")
     assert "no 'content'" in refused["detail"]
     absent = {"tier", "weighted_average", "raw_weighted_average", "dimensions", "gate_applied", "percentile"}
-    absent |= {"interval", "stage", "tokens"}
+    absent |= {"interval", "disagreement", "stage", "tokens"}
     assert {key for key, value in refused.items() if value is None} == absent
     assert json.loads(json.dumps(refused)) == refused
 
@@ -78,7 +79,7 @@ def test_ac08_a_refusal_has_the_same_keys(uplifting: Filter) -> None:
 def test_ac09_a_real_score_is_written_whole(uplifting: Filter) -> None:
     written = uplifting.score(SNIPPET * 9).to_dict()
     assert json.loads(json.dumps(written, allow_nan=False)) == written
-    assert {key for key, value in written.items() if value is None} == {"id", "detail"}
+    assert {key for key, value in written.items() if value is None} == {"id", "detail", "disagreement"}
     assert set(written["tokens"]) == {"total", "read", "truncated"}
     assert written["tokens"]["truncated"] is True
 

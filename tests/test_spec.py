@@ -192,9 +192,9 @@ def test_a_shipped_spec_describes_its_folder(name: str) -> None:
 
 def test_ac14_shipped_filters_name_one_backbone_by_its_digest() -> None:
     entries = {
-        (entry.backbone, entry.backbone_sha256)
-        for name in SHIPPED
-        for entry in read_filter_spec(FILTERS / name / "v1" / "filter.toml").checkpoints.values()
+        (part.backbone, part.backbone_sha256)
+        for spec in (read_filter_spec(FILTERS / name / "v1" / "filter.toml") for name in SHIPPED)
+        for part in spec.parts(spec.default_checkpoint).values()
     }
     ((backbone, digest),) = entries
     spec = read_backbone_spec(FILTERS / "backbones" / backbone / "backbone.toml")

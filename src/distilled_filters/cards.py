@@ -79,10 +79,13 @@ def filter_table(folders: Sequence[Path]) -> str:
 def card(folder: Path) -> str:
     """Return the model card of one filter folder, in Markdown."""
     spec, metrics = read_filter_spec(folder / "filter.toml"), _metrics(folder)
-    weights = spec.checkpoints[spec.default_checkpoint]
-    shared = folder.parent.parent / "backbones" / weights.backbone
-    backbone: BackboneSpec | DecoderSpec = read_backbone_spec(shared / "backbone.toml", weights.on)
-    parts = [_summary(spec, backbone), _dimensions(spec), _reading(spec), _quality(metrics), _limits(metrics)]
+    parts = [
+        _summary(spec, folder.parent.parent / "backbones"),
+        _dimensions(spec),
+        _reading(spec),
+        _quality(metrics),
+        _limits(metrics),
+    ]
     return f"# {spec.name} {spec.version}\n\n{spec.lens}\n\n" + "\n\n".join(parts) + "\n"
 
 
@@ -126,15 +129,17 @@ def _metrics(folder: Path) -> dict[str, Any]:
     return metrics
 
 
-def _summary(spec: FilterSpec, backbone: BackboneSpec | DecoderSpec) -> str:
-    weights = spec.checkpoints[spec.default_checkpoint]
+def _summary(spec: FilterSpec, backbones: Path) -> str:
+    on = {weights.backbone: weights.on for weights in spec.parts(spec.default_checkpoint).values()}
+    shared = {name: read_backbone_spec(backbones / name / "backbone.toml", kind) for name, kind in on.items()}
+    licences = ", ".join(dict.fromkeys(backbone.licence for backbone in shared.values()))
     return "\n".join(
         [
             "| | |",
             "|---|---|",
             f"| languages | {', '.join(spec.languages)} |",
-            f"| licence | {spec.licence}; backbone {backbone.licence} |",
-            f"| backbone | `{weights.backbone}`: {_made_of(backbone)} |",
+            f"| licence | {spec.licence}; backbone {licences} |",
+            *(f"| backbone | `{name}`: {_made_of(backbone)} |" for name, backbone in shared.items()),
             f"| oracle | a language model under `prompt.md` (SHA-256 `{spec.prompt_sha256[:12]}`) |",
             f"| engine | distilled-filters{spec.engine} |",
         ]

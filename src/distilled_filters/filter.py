@@ -15,9 +15,9 @@ from distilled_filters.errors import IncompatibleEngineError, RecordError, Unkno
 from distilled_filters.hub import Progress
 from distilled_filters.parallel import in_thread, ordered_map
 from distilled_filters.result import Provenance, Score, Status
-from distilled_filters.scorers.base import Answer, Reading, Scorer, Source
+from distilled_filters.scorers.base import Answer, Part, Reading, Scorer, Source
 from distilled_filters.scorers.kinds import open_scorer
-from distilled_filters.spec import FileRef, FilterSpec, HubSource, read_backbone_spec, read_filter_spec
+from distilled_filters.spec import FileRef, FilterSpec, HubSource, joined_digest, read_filter_spec
 from distilled_filters.threads import thread_count
 
 if TYPE_CHECKING:
@@ -77,16 +77,16 @@ class Filter:
             "checkpoint": checkpoint, "threads": threads, "device": device, "precision": precision
         }  # fmt: skip
         self._requirement = requirement
-        self._source = Source(self.folder, self.spec, self.checkpoint, _backbones(self.folder), device, precision)
+        self.source = Source(self.folder, self.spec, self.checkpoint, _backbones(self.folder), device, precision)
         self._opened: dict[str, Scorer] = {}
-        weights = self.weights
+        parts = [part.weights for part in self.parts]
         self.provenance = Provenance(
             filter=self.name,
             version=self.version,
             checkpoint=self.checkpoint,
-            backbone=weights.backbone,
-            backbone_sha256=weights.backbone_sha256,
-            head_sha256=weights.head.sha256,
+            backbone=" + ".join(dict.fromkeys(part.backbone for part in parts)),
+            backbone_sha256=joined_digest(dict.fromkeys(part.backbone_sha256 for part in parts)),
+            head_sha256=self.weights.digest,
             engine=distilled_filters.__version__,
         )
 
@@ -103,12 +103,17 @@ class Filter:
     @property
     def weights(self) -> Checkpoint:
         """The spec's entry for the checkpoint in use."""
-        return self._source.weights
+        return self.source.weights
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The checkpoints with weights that the one in use rests on: itself, or those it is made of."""
+        return self.source.parts
 
     @property
     def backbone_folder(self) -> Path:
-        """Where the checkpoint's backbone lies: in `backbones/` beside the filters, else in the library's."""
-        return self._source.backbone_folder
+        """Where the (first) backbone lies: in `backbones/` beside the filters, else in the library's."""
+        return self.parts[0].backbone_folder
 
     @property
     def scorer(self) -> Scorer:
@@ -116,7 +121,7 @@ class Filter:
         found = self._opened.get(self.checkpoint)
         if found is None:
             # Two threads may come here at once; both open the same, and the first one's stays.
-            opened = open_scorer(self._source)
+            opened = open_scorer(self.source)
             found = self._opened.setdefault(self.checkpoint, opened)
             if found is not opened:
                 opened.close()
@@ -157,14 +162,17 @@ class Filter:
 
     def remote_files(self) -> list[tuple[FileRef, HubSource]]:
         """Return the files that lie on the Hub alone, and where; none if the filter is embedded."""
-        backbone = read_backbone_spec(self.backbone_folder / "backbone.toml", self.weights.on)
-        return [
-            (ref, part.hub)
-            for part, folder in ((self.weights, self.folder), (backbone, self.backbone_folder))
-            if part.hub is not None
-            for ref in part.files
+        places: list[tuple[Any, Path]] = [(self.weights, self.folder)]
+        for part in self.parts:
+            places += [(part.weights, self.folder), (part.backbone(), part.backbone_folder)]
+        found = (
+            (ref, each.hub)
+            for each, folder in places
+            if each.hub is not None
+            for ref in each.files
             if not (folder / ref.path).is_file()
-        ]
+        )
+        return list(dict.fromkeys(found))
 
     def prefetch(self, *, local_files_only: bool = False, progress: Progress | None = None) -> list[Path]:
         """Download what a later load needs, with digests checked; return the paths brought (none if embedded).
@@ -177,7 +185,7 @@ class Filter:
             CheckpointError: when the Hub cannot be reached or sends other bytes than the spec names.
         """
         return [
-            checkpoints.fetch(ref, source, self._source.owner, local_files_only=local_files_only, progress=progress)
+            checkpoints.fetch(ref, source, self.source.owner, local_files_only=local_files_only, progress=progress)
             for ref, source in self.remote_files()
         ]
 
@@ -238,7 +246,7 @@ class Filter:
         """
         spec, names, calibration = self.spec, self.spec.dimension_names, answer.tables.calibration
         decision.check_finite(answer.raw, names)
-        dimensions = calibration.apply(names, answer.raw)
+        dimensions = answer.calibrated(names)
         ungated = decision.weighted_average(dimensions, spec)
         average, gated = decision.apply_gate(ungated, dimensions, spec)
         return Score(
@@ -252,6 +260,7 @@ class Filter:
             gate_applied=gated,
             percentile=decision.percentile_of(average, answer.tables.percentiles.averages),
             interval=calibration.interval(average),
+            disagreement=answer.disagreement,
             stage=answer.stage,
             tokens=answer.tokens,
         )

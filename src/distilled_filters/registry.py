@@ -141,8 +141,9 @@ def load(
             each = Filter(
                 folder, checkpoint=checkpoint, threads=threads, requirement=pinned, device=device, precision=precision
             )
-            for owner in {version.distribution, LIBRARY}:
-                check_recorded(each.backbone_folder / "backbone.toml", owner)
+            for backbone in {part.backbone_folder for part in each.parts}:
+                for owner in {version.distribution, LIBRARY}:
+                    check_recorded(backbone / "backbone.toml", owner)
             return each
         others.append(spec.version)
     if broken is not None:

@@ -63,6 +63,9 @@ class Score:
     `interval` holds the oracle's value with the coverage that the filter's card states,
     counted over all articles. Most are out of scope and easy; over those in scope the
     intervals hold less often than stated. The card has both measured shares.
+
+    `disagreement`, of an ensemble alone, is the distance between the lowest and the highest
+    weighted average among its members.
     """
 
     status: Status
@@ -75,6 +78,7 @@ class Score:
     gate_applied: bool | None = None
     percentile: float | None = None
     interval: tuple[float, float] | None = None
+    disagreement: float | None = None
     stage: str | None = None
     tokens: TokenUse | None = None
     detail: str | None = None
@@ -98,6 +102,7 @@ class Score:
             "gate_applied": self.gate_applied,
             "percentile": _rounded(self.percentile),
             "interval": None if self.interval is None else [_rounded(bound) for bound in self.interval],
+            "disagreement": _rounded(self.disagreement),
             "stage": self.stage,
             "tokens": None if self.tokens is None else _fields(self.tokens),
             "detail": self.detail,

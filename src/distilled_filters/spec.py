@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import math
 import re
 import tomllib
+from collections.abc import Iterable
 from itertools import pairwise
-from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self, TypeVar, overload
+from pathlib import Path, PurePosixPath
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias, TypeVar, overload
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -24,9 +26,12 @@ from distilled_filters.errors import SpecError
 __all__ = [
     "NAME_PATTERN",
     "BackboneSpec",
+    "CascadeCheckpoint",
     "Checkpoint",
     "DecoderSpec",
     "Dimension",
+    "EnsembleCheckpoint",
+    "Expert",
     "FileRef",
     "FilterSpec",
     "Gate",
@@ -40,6 +45,8 @@ __all__ = [
     "OracleReading",
     "Preprocessing",
     "Tier",
+    "Weights",
+    "joined_digest",
     "problems_of",
     "read_backbone_spec",
     "read_filter_spec",
@@ -189,15 +196,50 @@ class DecoderSpec(_SharedModel):
     @property
     def digest(self) -> str:
         """The SHA-256 of the weights' file; of several, that of their digests one after another."""
-        if len(self.weights) == 1:
-            return self.weights[0].sha256
-        return hashlib.sha256("".join(ref.sha256 for ref in self.weights).encode()).hexdigest()
+        return joined_digest(ref.sha256 for ref in self.weights)
 
 
 M = TypeVar("M", bound=BackboneSpec)
 
 
-class _Weights(_Spec):
+class _Checkpoint(_Spec):
+    """What every kind of checkpoint has."""
+
+    hub: HubSource | None = None
+
+    @property
+    def files(self) -> tuple[FileRef, ...]:
+        """Every file a load needs beside those of backbones and of the checkpoints it is made of."""
+        raise NotImplementedError
+
+    @property
+    def learnt(self) -> FileRef:
+        """The file that the checkpoint's tables are bound to."""
+        raise NotImplementedError
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The checkpoints it is made of; none where it has weights of its own."""
+        return ()
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 by which tables and scores name it."""
+        return self.learnt.sha256
+
+    @property
+    def home(self) -> str:
+        """The folder of its files in the filter's; empty where they lie beside the spec."""
+        return PurePosixPath(self.learnt.path).parent.name
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all that its scores depend on, wherever it is published."""
+        said = self.model_dump(mode="json", exclude={"hub"}, exclude_defaults=True)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+class _Weights(_Checkpoint):
     """What was learnt on a shared model for one filter, and the tables that were fitted to its answers."""
 
     on: ClassVar[type[BackboneSpec | DecoderSpec]]
@@ -207,12 +249,16 @@ class _Weights(_Spec):
     head: FileRef
     calibration: FileRef
     percentiles: FileRef
-    hub: HubSource | None = None
 
     @property
     def files(self) -> tuple[FileRef, ...]:
         """Every file a load needs beside the backbone's."""
         return (self.head, self.calibration, self.percentiles)
+
+    @property
+    def learnt(self) -> FileRef:
+        """The head."""
+        return self.head
 
     def reads(self, preprocessing: Preprocessing) -> Preprocessing:
         """Return what this checkpoint reads of an article."""
@@ -270,8 +316,66 @@ class MergedCheckpoint(_ExpertCheckpoint):
     kind: Literal["merged"]
 
 
+class CascadeCheckpoint(_Checkpoint):
+    """An encoder student that asks an expert where its own weighted average leaves the tier open."""
+
+    kind: Literal["cascade"]
+    student: Name
+    expert: Name
+    route: FileRef
+
+    @property
+    def files(self) -> tuple[FileRef, ...]:
+        """The ranges in which the expert is asked."""
+        return (self.route,)
+
+    @property
+    def learnt(self) -> FileRef:
+        """The ranges in which the expert is asked."""
+        return self.route
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The student, then the expert."""
+        return (self.student, self.expert)
+
+
+class EnsembleCheckpoint(_Checkpoint):
+    """Several checkpoints that all answer, and one score made of their answers."""
+
+    kind: Literal["ensemble"]
+    members: Annotated[tuple[Name, ...], Field(min_length=2)]
+    method: Literal["mean", "weighted", "stacked"]
+    combination: FileRef
+    calibration: FileRef
+    percentiles: FileRef
+
+    @field_validator("members")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        _unique("member", list(value))
+        return value
+
+    @property
+    def files(self) -> tuple[FileRef, ...]:
+        """The members' coefficients, and the tables that were fitted to their sum."""
+        return (self.combination, self.calibration, self.percentiles)
+
+    @property
+    def learnt(self) -> FileRef:
+        """The members' coefficients."""
+        return self.combination
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The members."""
+        return self.members
+
+
 # One class a kind; what opens each stands in `scorers/kinds.py`.
-Checkpoint = Annotated[LinearCheckpoint | LoraCheckpoint | MergedCheckpoint, Field(discriminator="kind")]
+Expert: TypeAlias = LoraCheckpoint | MergedCheckpoint
+Weights: TypeAlias = LinearCheckpoint | Expert
+Checkpoint: TypeAlias = Annotated[Weights | CascadeCheckpoint | EnsembleCheckpoint, Field(discriminator="kind")]
 
 
 class LensSpec(_Spec):
@@ -370,6 +474,40 @@ class FilterSpec(LensSpec):
         if self.default_checkpoint not in self.checkpoints:
             raise ValueError(f"default_checkpoint {self.default_checkpoint!r} is none of {list(self.checkpoints)}")
         return self
+
+    @model_validator(mode="after")
+    def _parts_have_weights(self) -> Self:
+        for name, entry in self.checkpoints.items():
+            for part in entry.parts:
+                found = self.checkpoints.get(part)
+                if found is None:
+                    raise ValueError(
+                        f"checkpoints.{name} is made of {part!r}, which is none of {list(self.checkpoints)}"
+                    )
+                if found.parts:
+                    raise ValueError(
+                        f"checkpoints.{name} is made of {part!r}, itself a checkpoint made of others ({found.kind}); "
+                        "name those that have weights of their own"
+                    )
+            if isinstance(entry, CascadeCheckpoint):
+                student, expert = (self.checkpoints[part] for part in entry.parts)
+                if not (isinstance(student, LinearCheckpoint) and isinstance(expert, Expert)):
+                    raise ValueError(
+                        f"checkpoints.{name}: a cascade leads from a zero_inflated_linear student to a lora or merged "
+                        f"expert, not from {student.kind} to {expert.kind}"
+                    )
+        return self
+
+    def parts(self, checkpoint: str) -> dict[str, Weights]:
+        """Return the checkpoints with weights that one rests on, by name: itself, or those it is made of."""
+        names = self.checkpoints[checkpoint].parts or (checkpoint,)
+        return {name: found for name in names if isinstance(found := self.checkpoints[name], Weights)}
+
+
+def joined_digest(digests: Iterable[str]) -> str:
+    """Return the digest that stands for several, in order; one stands for itself."""
+    several = list(digests)
+    return several[0] if len(several) == 1 else hashlib.sha256("".join(several).encode()).hexdigest()
 
 
 def read_filter_spec(path: Path) -> FilterSpec:

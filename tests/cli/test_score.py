@@ -45,7 +45,7 @@ def test_all_installed_filters_score_by_default(distillery: Run, articles: Path)
     score = row["scores"]["uplifting"]
     assert set(score) == {
         "version", "status", "tier", "weighted_average", "raw_weighted_average", "dimensions", "gate_applied",
-        "percentile", "interval", "stage", "tokens", "detail",
+        "percentile", "interval", "disagreement", "stage", "tokens", "detail",
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from distilled_filters.checkpoints import sha256_of
 from distilled_filters.corpus.errors import ResumeError
 from distilled_filters.corpus.formats import FORMATS
 from distilled_filters.corpus.manifest import differences, manifest
@@ -16,6 +17,7 @@ from distilled_filters.corpus.places import place_of
 from distilled_filters.corpus.rows import Row
 from distilled_filters.corpus.sources import find_sources
 from distilled_filters.filter import Filter
+from tests.compositions import add_cascade
 from tests.conftest import House
 from tests.language_models import CHECKPOINT, add_expert
 
@@ -181,12 +183,20 @@ def test_resume_with_other_libraries_is_refused(
 def test_the_manifest_of_an_expert_says_where_it_runs(house: House) -> None:
     pytest.importorskip("peft")
     folder = add_expert(house)
-    student, expert, other = (
+    add_cascade(folder, [])
+    student, expert, other, cascade = (
         manifest([], [Filter(folder, threads=1, **options)], "csv")
-        for options in ({}, {"checkpoint": CHECKPOINT}, {"checkpoint": CHECKPOINT, "precision": "bf16"})
+        for options in (
+            {},
+            {"checkpoint": CHECKPOINT},
+            {"checkpoint": CHECKPOINT, "precision": "bf16"},
+            {"checkpoint": "cascade"},
+        )
     )
     assert "torch" not in student["libraries"]
     assert "torch" in expert["libraries"]
+    assert cascade["libraries"] == expert["libraries"]
+    assert cascade["filters"]["uplifting"]["head_sha256"] == sha256_of(folder / "cascade" / "cascade.json")
     assert differences(expert, other) == ["filters.uplifting.precision was absent and is bf16"]
 
 

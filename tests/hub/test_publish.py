@@ -20,6 +20,7 @@ from distilled_filters.training.publish import bundle, check, upload
 from distilled_filters.training.publish.bundle import PublishError
 from distilled_filters.training.publish.upload import plan, publish
 from tests.cli.conftest import Run
+from tests.compositions import add_cascade
 from tests.conftest import SNIPPET, House, edited, file_ref, flip_byte
 from tests.hub.conftest import REPO, WEIGHTS
 from tests.hub.server import READER, WRITER, Hub
@@ -126,7 +127,7 @@ def test_an_expert_travels_in_its_folder_and_its_language_model_must_lie_on_the_
 ) -> None:
     pytest.importorskip("peft")
     house = House(light.parents[1])
-    add_expert(house)
+    add_cascade(add_expert(house), [(0.0, 10.0)])
     model = house.root / "backbones" / "tiny_lm" / "v1"
     with pytest.raises(PublishError, match=r"tiny_lm/v1, which a checkpoint of uplifting needs, lies on no Hub"):
         plan(light, REPO)
@@ -138,13 +139,14 @@ def test_an_expert_travels_in_its_folder_and_its_language_model_must_lie_on_the_
         (model / name).unlink()
     publish(plan(light, REPO))
     adapter = {f"{CHECKPOINT}/{name}" for name in ("adapter_model.safetensors", "adapter_config.json", *WEIGHTS)}
-    assert set(sent(hub)) - {".gitattributes"} == SET | adapter
+    assert set(sent(hub)) - {".gitattributes"} == SET | adapter | {"cascade/cascade.json"}
     monkeypatch.setattr(check, "check_golden", lambda each: [])
     hub.asked.clear()
     assert check.main(light) is None
     assert not [line for line in hub.asked if "tiny-lm" in line], "a language model is not fetched to prove an adapter"
 
-    shutil.rmtree(light / CHECKPOINT)
+    for checkpoint in (CHECKPOINT, "cascade"):
+        shutil.rmtree(light / checkpoint)
     shutil.rmtree(Path(constants.HF_HUB_CACHE), ignore_errors=True)
     house.use(monkeypatch)
     assert distillery("prefetch", "uplifting", "--local-files-only").exit_code == 0, "the student has its files"
@@ -157,9 +159,16 @@ def test_an_expert_travels_in_its_folder_and_its_language_model_must_lie_on_the_
     )
     done = distillery(*asked, "--json")
     assert len(json.loads(done.stdout)[0]["files"]) == 8
-    expert = Filter(light, checkpoint=CHECKPOINT, threads=1, device="cpu")
-    assert expert.score(SNIPPET).stage == "expert"
-    expert.unload()
+    cascade = Filter(light, checkpoint="cascade", threads=1, device="cpu")
+    with pytest.raises(
+        MissingFileError, match=r"cascade\.json is not in the cache; run `distillery prefetch uplifting"
+    ):
+        cascade.load()
+    brought = json.loads(distillery("prefetch", "uplifting", "--checkpoint", "cascade", "--json").stdout)[0]["files"]
+    assert len(brought) == 9, "its own file, and the expert's"
+    for each in (cascade, Filter(light, checkpoint=CHECKPOINT, threads=1, device="cpu")):
+        assert each.score(SNIPPET).stage == "expert"
+        each.unload()
     unknown = distillery("prefetch", "--checkpoint", "none")
     assert unknown.exit_code == 2
     assert "no installed filter has a checkpoint 'none'" in unknown.stderr

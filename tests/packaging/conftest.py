@@ -16,6 +16,7 @@ from distilled_filters import registry
 from distilled_filters.cards import card
 from distilled_filters.training.publish.wheel import package
 from tests.cli.conftest import distillery
+from tests.compositions import add_cascade
 from tests.conftest import FILTERS, House, edited
 from tests.language_models import add_expert
 
@@ -76,9 +77,9 @@ def other_wheel(sports_wheel: Path, tmp_path: Path) -> Path:
 
 
 def finished_with_expert(root: Path, name: str) -> Path:
-    """Make a filter folder that is fit to travel and has a LoRA checkpoint beside its student; return it."""
+    """Make a filter folder that is fit to travel, with a LoRA checkpoint and a cascade to it; return it."""
     folder = finished(root, name)
-    add_expert(House(root), name)
+    add_cascade(add_expert(House(root), name), [(0.0, 10.0)])
     for path in (root / "backbones").rglob("*"):
         if path.is_symlink():
             whole = path.resolve()

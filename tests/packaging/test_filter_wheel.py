@@ -155,7 +155,8 @@ def test_a_filter_with_an_expert_brings_adapter_and_language_model_and_requires_
     assert metadata["License-Expression"] == "Apache-2.0 AND LicenseRef-gemma-terms"
     adapter = f"sports/v1/{CHECKPOINT}/adapter_model.safetensors"
     model = {f"backbones/tiny_lm/v1/{name}" for name in ("backbone.toml", "config.json", "model.safetensors")}
-    assert names >= {adapter, f"sports/v1/{CHECKPOINT}/metrics.json", *model}
+    assert names >= {adapter, f"sports/v1/{CHECKPOINT}/metrics.json", "sports/v1/cascade/cascade.json", *model}
+    assert meta["checkpoints"]["cascade"] == {"kind": "cascade", "student": "me5_small", "expert": CHECKPOINT}
     assert set(meta["files"]) >= {adapter, *model}
     assert not any(name.startswith("backbones/me5_small") for name in names), "the library embeds it"
     judged = distillery("validate", str(built), "--json")
@@ -163,9 +164,10 @@ def test_a_filter_with_an_expert_brings_adapter_and_language_model_and_requires_
 
     installed = site.install(built)
     assert load("sports", threads=1).score(SNIPPET).stage == "student"
-    expert = load("sports", checkpoint=CHECKPOINT, threads=1, device="cpu")
-    assert expert.score(SNIPPET).stage == "expert"
-    expert.unload()
+    for checkpoint in (CHECKPOINT, "cascade"):
+        expert = load("sports", checkpoint=checkpoint, threads=1, device="cpu")
+        assert expert.score(SNIPPET).stage == "expert"
+        expert.unload()
     assert [check.what for check in file_checks(load("sports", threads=1)) if check.problem] == []
     flip_byte(installed / CHECKPOINT / "adapter_model.safetensors")
     broken = [check.what for check in file_checks(load("sports", threads=1)) if check.problem]

@@ -42,7 +42,7 @@ def test_ac08_a_window_that_the_runtime_refuses_is_that_record_s_error(backbone:
 
 
 def test_ac14_one_digest_is_one_session(backbone: Backbone, house: House, uplifting: Filter) -> None:
-    digest = uplifting.weights.backbone_sha256
+    digest = uplifting.provenance.backbone_sha256
     assert open_backbone(uplifting.backbone_folder, digest, "tiny==1.0.0") is backbone
     assert open_backbone(house.own_backbone(), digest, "tiny==1.0.0") is backbone
 

@@ -138,7 +138,7 @@ def test_coverage_counts_what_the_interval_holds() -> None:
     table = Calibration(
         head_sha256="", dimensions={}, intervals=Intervals(coverage=0.9, edges=[2.0], half_widths=[0.5, 1.0])
     )
-    measured = coverage(table, flat([0.4, 1.0, 5.0, 6.0], spec), flat([0.0, 2.0, 5.9, 8.0], spec))
+    measured = coverage([table] * 4, flat([0.4, 1.0, 5.0, 6.0], spec), flat([0.0, 2.0, 5.9, 8.0], spec))
     assert measured == pytest.approx(
         {"stated": 0.9, "measured": 2 / 4, "measured_in_scope": 1 / 3, "mean_width": (0.9 + 1.0 + 2.0 + 2.0) / 4}
     )

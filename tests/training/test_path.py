@@ -86,7 +86,7 @@ def test_calibrate_and_evaluate_complete_the_filters(workshop: Workshop) -> None
     for lens in LENSES:
         folder = workshop.filters / lens / "v1"
         spec = read_filter_spec(folder / "filter.toml")
-        assert spec.checkpoints["me5_small"].backbone == "tiny/v1"
+        assert spec.parts("me5_small")["me5_small"].backbone == "tiny/v1"
         assert json.loads((folder / "metrics.json").read_text())["n"] == reports[lens]["n"]
         score = Filter(folder).score("protest march union rescued healed freed " * 10, strict=True)
         assert score.percentile is not None

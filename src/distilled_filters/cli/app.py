@@ -59,6 +59,8 @@ COMMANDS = (
     _Command("runs", _TRAIN, "Compare finished training runs."),
     _Command("export", _TRAIN, "Write filter folders from a training run."),
     _Command("calibrate", _TRAIN, "Fit calibration, intervals and percentiles."),
+    _Command("cascade", _TRAIN, "Let a student ask an expert where it is unsure."),
+    _Command("ensemble", _TRAIN, "Make one score of several checkpoints."),
     _Command("evaluate", _TRAIN, "Measure filters on held-out articles."),
     _Command("judge", _TRAIN, "Let a language model settle where student and oracle differ."),
     _Command("golden", _TRAIN, "Record the scores of the reference articles."),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from distilled_filters.cli.options import JsonFlag
-from distilled_filters.cli.training_options import DataFolder, FiltersFolder, training_extra
+from distilled_filters.cli.training_options import CacheFolder, DataFolder, FiltersFolder, training_extra
 
 __all__ = ["command"]
 
@@ -19,6 +19,7 @@ def command(
     checkpoint: Annotated[
         str | None, typer.Option(help="Fit the tables of this LoRA checkpoint, in the filters that have it.")
     ] = None,
+    cache: CacheFolder = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Fit first looks, and what turns the student's scores into the oracle's.
@@ -39,7 +40,7 @@ def command(
     if checkpoint:
         from distilled_filters.training.beside import calibrate_checkpoint
 
-        isotonic = calibrate_checkpoint(data, filters, checkpoint)
+        isotonic = calibrate_checkpoint(data, filters, checkpoint, cache)
         if as_json:
             write_json({name: {"isotonic": names} for name, names in isotonic.items()})
             return

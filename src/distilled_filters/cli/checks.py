@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,9 @@ from distilled_filters.filter import Filter
 from distilled_filters.hub import cached
 from distilled_filters.installed import check_recorded, recorded
 from distilled_filters.registry import LIBRARY, distribution_of
-from distilled_filters.spec import FileRef, HubSource, read_backbone_spec
+from distilled_filters.scorers.base import Part, Source
+from distilled_filters.scorers.compositions import check_composition
+from distilled_filters.spec import FileRef, HubSource
 
 __all__ = ["Check", "file_checks", "golden_check"]
 
@@ -47,72 +49,72 @@ def file_checks(each: Filter) -> Iterator[Check]:
     installed from a wheel, its spec, card, golden articles and metrics are compared too, with
     what the wheel recorded.
     """
-    distribution = distribution_of(each.folder)
-    members = [each, *(_with(each, name) for name in each.spec.checkpoints if name != each.checkpoint)]
-    for member in members:
-        yield from _checkpoint_checks(member, distribution, asked_for=member is each)
+    label, distribution = f"{each.name} {each.version}", distribution_of(each.folder)
+    needed = {each.checkpoint, *(part.checkpoint for part in each.parts)}
+    for name in (each.checkpoint, *(name for name in each.spec.checkpoints if name != each.checkpoint)):
+        yield from _checkpoint_checks(each.source.of(name), distribution, asked_for=name in needed)
     if distribution is not None:
-        for path in _pages(members, distribution):
-            yield _run(each, "files", path.name, partial(check_recorded, path, distribution))
-    yield _run(each, "prompt", "prompt.md", partial(_check_prompt, each))
+        for path in _pages(each, distribution):
+            yield _run(label, "files", path.name, partial(check_recorded, path, distribution))
+    yield _run(label, "prompt", "prompt.md", partial(_check_prompt, each))
 
 
 def golden_check(each: Filter) -> Check:
     """Score the golden articles and compare."""
-    return _run(each, "golden", "golden.jsonl", partial(_check_golden, each))
+    return _run(f"{each.name} {each.version}", "golden", "golden.jsonl", partial(_check_golden, each))
 
 
-def _with(each: Filter, checkpoint: str) -> Filter:
-    return Filter(each.folder, checkpoint=checkpoint, threads=1)
-
-
-def _checkpoint_checks(each: Filter, distribution: str | None, *, asked_for: bool) -> Iterator[Check]:
-    owner, weights = f"{each.name}=={each.version}", each.weights
+def _checkpoint_checks(source: Source, distribution: str | None, *, asked_for: bool) -> Iterator[Check]:
+    label, weights, folder = f"{source.spec.name} {source.spec.version}", source.weights, source.folder
+    owner = f"{source.spec.name}=={source.spec.version}"
 
     def concerns(ref: FileRef, source: HubSource | None, folder: Path) -> bool:
         return asked_for or source is None or (folder / ref.path).is_file() or cached(ref, source) is not None
 
-    for ref in weights.files:
-        if concerns(ref, weights.hub, each.folder):
-            yield _run(each, "files", ref.path, partial(locate, ref, each.folder, weights.hub, owner))
-    yield _run(each, "files", f"{weights.backbone}/backbone.toml", partial(_check_backbone, each, distribution))
-    with suppress(SpecError):  # the line above reports it
-        backbone = read_backbone_spec(each.backbone_folder / "backbone.toml", weights.on)
-        for ref in backbone.files:
-            if concerns(ref, backbone.hub, each.backbone_folder):
-                action = partial(locate, ref, each.backbone_folder, backbone.hub, owner)
-                yield _run(each, "files", f"{weights.backbone}/{ref.path}", action)
+    there = [ref for ref in weights.files if concerns(ref, weights.hub, folder)]
+    for ref in there:
+        yield _run(label, "files", ref.path, partial(locate, ref, folder, weights.hub, owner))
+    if weights.parts:
+        if len(there) == len(weights.files):
+            yield _run(label, "files", f"{weights.learnt.path} and its parts", partial(check_composition, source))
+        return
+    for part in source.parts:
+        name = part.weights.backbone
+        yield _run(label, "files", f"{name}/backbone.toml", partial(_check_backbone, part, distribution))
+        with suppress(SpecError):  # the line above reports it
+            backbone = part.backbone()
+            for ref in backbone.files:
+                if concerns(ref, backbone.hub, part.backbone_folder):
+                    action = partial(locate, ref, part.backbone_folder, backbone.hub, owner)
+                    yield _run(label, "files", f"{name}/{ref.path}", action)
 
 
-def _run(each: Filter, kind: str, what: str, action: Callable[[], object]) -> Check:
+def _run(label: str, kind: str, what: str, action: Callable[[], object]) -> Check:
     try:
         action()
     except Exception as error:  # damaged files break in ways of their own, and the next one must be checked
-        return Check(f"{each.name} {each.version}", kind, what, error)
-    return Check(f"{each.name} {each.version}", kind, what, None)
+        return Check(label, kind, what, error)
+    return Check(label, kind, what, None)
 
 
-def _pages(members: Sequence[Filter], distribution: str) -> list[Path]:
+def _pages(each: Filter, distribution: str) -> list[Path]:
     """Return the files that a distribution recorded and no spec has a digest of.
 
     Of the library, those in the filter's folder; of a filter's own wheel, all.
     """
-    folder = members[0].folder.resolve()
-    known = {folder / ref.path for each in members for ref in each.weights.files} | {folder / "prompt.md"}
-    shared = {each.backbone_folder.resolve() for each in members}
+    folder, entries = each.folder.resolve(), each.spec.checkpoints
+    known = {folder / ref.path for entry in entries.values() for ref in entry.files} | {folder / "prompt.md"}
+    shared = {part.backbone_folder.resolve() for name in entries for part in each.source.of(name).parts}
     mine = (path for path in recorded(distribution) if distribution != LIBRARY or path.is_relative_to(folder))
     return sorted(path for path in mine if path not in known and path.parent not in shared)
 
 
-def _check_backbone(each: Filter, distribution: str | None) -> None:
-    path = each.backbone_folder / "backbone.toml"
+def _check_backbone(part: Part, distribution: str | None) -> None:
     for owner in {LIBRARY, distribution} - {None}:
-        check_recorded(path, str(owner))
-    found = read_backbone_spec(path, each.weights.on).digest
-    if found != each.weights.backbone_sha256:
-        raise ChecksumError(
-            f"it names weights {found[:12]}..., the filter was trained on {each.weights.backbone_sha256[:12]}..."
-        )
+        check_recorded(part.backbone_folder / "backbone.toml", str(owner))
+    found, wanted = part.backbone().digest, part.weights.backbone_sha256
+    if found != wanted:
+        raise ChecksumError(f"it names weights {found[:12]}..., the filter was trained on {wanted[:12]}...")
 
 
 def _check_prompt(each: Filter) -> None:

@@ -116,7 +116,7 @@ def _installed() -> Iterator[tuple[Finding, Filter | None]]:
     try:
         for label, found in find_filters(None):
             if isinstance(found, Filter):
-                yield Finding("filters", label, f"checkpoint {found.checkpoint} on {found.weights.backbone}"), found
+                yield Finding("filters", label, f"checkpoint {found.checkpoint} on {found.provenance.backbone}"), found
             else:
                 yield Finding("filters", label, "broken", str(found), _remedy(found)), None
     except DistilledFiltersError as error:  # as when two distributions claim one name
@@ -124,17 +124,22 @@ def _installed() -> Iterator[tuple[Finding, Filter | None]]:
 
 
 def _backbones(filters: list[Filter]) -> Iterator[Finding]:
-    students = [each for each in filters if isinstance(each.weights, LinearCheckpoint)]
-    for each in {each.backbone_folder: each for each in students}.values():
-        name, started = each.weights.backbone, time.monotonic()
+    students = {
+        part.backbone_folder: (part.weights, each.name)
+        for each in filters
+        for part in each.parts
+        if isinstance(part.weights, LinearCheckpoint)
+    }
+    for folder, (weights, owner) in students.items():
+        name, started = weights.backbone, time.monotonic()
         try:
-            backbone = open_backbone(each.backbone_folder, each.weights.backbone_sha256, each.name)
+            backbone = open_backbone(folder, weights.backbone_sha256, owner)
         except DistilledFiltersError as error:
             yield Finding("backbones", name, "does not open", str(error), _remedy(error))
         else:
             size = sum(ref.size for ref in backbone.spec.files) / 1e6
             seconds = time.monotonic() - started
-            yield Finding("backbones", name, f"{size:.1f} MB, opens in {seconds:.2f} s, {each.backbone_folder}")
+            yield Finding("backbones", name, f"{size:.1f} MB, opens in {seconds:.2f} s, {folder}")
 
 
 def _remedy(error: DistilledFiltersError) -> str:

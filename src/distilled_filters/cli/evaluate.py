@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from distilled_filters.training.evaluate import Evaluation
+    from distilled_filters.training.evaluate.figures import Figures
     from distilled_filters.training.evaluate.gates import Outcome
 
 __all__ = ["command"]
@@ -116,7 +117,23 @@ def _beside(data: Path, filters: Path, checkpoint: str, split: str, cache: Path 
             cells = [_number(measured.get(key)) for measured in each.methods.values()]
             table.add_row(plain(FIGURES[key].label), *cells, f"{lead[0]:+.3f} to {lead[1]:+.3f}" if lead else "")
         console.print(table)
+        if each.cascade:
+            console.print(plain(_of_expert(each.cascade)))
         console.print()
+
+
+def _of_expert(figures: Figures) -> str:
+    """Say what a cascade keeps of its expert, and what it costs."""
+    from distilled_filters.training.evaluate.figures import FIGURES
+
+    kept = {key: _number(value) for key, value in figures.items()}
+    return (
+        f"against the expert alone: {FIGURES['tier_agreement'].label} {kept['tier_agreement']} (95%: "
+        f"{kept['tier_agreement_from']} to {kept['tier_agreement_to']}), {FIGURES['medium_recall'].label} "
+        f"{kept['medium_recall']}. {kept['expert_share']} of the articles reach it, of those drawn at natural rates "
+        f"{kept['natural_expert_share']}; {kept['screen_share']} end at the first look. Cost {kept['cost']} of the "
+        f"expert's: {kept['student_seconds']} s an article for the student, {kept['expert_seconds']} s for the expert"
+    )
 
 
 def _show(console: Console, evaluation: Evaluation, outcomes: Sequence[Outcome]) -> None:

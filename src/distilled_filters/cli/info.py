@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distilled_filters.cli.options import JsonFlag, find_filter
+from distilled_filters.spec import CascadeCheckpoint, Checkpoint, EnsembleCheckpoint
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,13 +73,20 @@ def _show(console: Console, each: Filter, metrics: dict[str, Any] | None) -> Non
     for name, weights in spec.checkpoints.items():
         home = f", from {weights.hub.repo} at {weights.hub.revision[:12]}" if weights.hub else ""
         used = " (in use)" if name == each.checkpoint else ""
-        backbone = f"backbone {weights.backbone}, SHA-256 {weights.backbone_sha256[:12]}"
-        facts.add_row(plain("checkpoint", "dim"), plain(f"{name}{used}: {weights.kind} on {backbone}{home}"))
+        facts.add_row(plain("checkpoint", "dim"), plain(f"{name}{used}: {weights.kind} {_made_of(weights)}{home}"))
         for ref in weights.files:
             facts.add_row("", plain(f"{ref.path}, {ref.size:,} bytes, SHA-256 {ref.sha256[:12]}"))
     console.print(facts)
     if metrics:
         _show_metrics(console, metrics)
+
+
+def _made_of(weights: Checkpoint) -> str:
+    if isinstance(weights, CascadeCheckpoint):
+        return f"from {weights.student} to {weights.expert}"
+    if isinstance(weights, EnsembleCheckpoint):
+        return f"of {', '.join(weights.members)} ({weights.method})"
+    return f"on backbone {weights.backbone}, SHA-256 {weights.backbone_sha256[:12]}"
 
 
 def _metrics(each: Filter) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import typer
 
 from distilled_filters.errors import DistilledFiltersError
 
-__all__ = ["DataFolder", "FiltersFolder", "training_extra"]
+__all__ = ["CacheFolder", "DataFolder", "FiltersFolder", "training_extra"]
 
 DataFolder: TypeAlias = Annotated[
     Path,
@@ -20,6 +20,10 @@ DataFolder: TypeAlias = Annotated[
 FiltersFolder: TypeAlias = Annotated[
     Path,
     typer.Option("--filters", exists=True, file_okay=False, help="Folder of filter folders, one a lens."),
+]
+CacheFolder: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Keeps what models answer; by default under ~/.cache/distilled-filters."),
 ]
 
 _OF_EXPERTS = ("peft", "gguf", "bitsandbytes")

@@ -17,7 +17,8 @@ from distilled_filters.errors import DistilledFiltersError, MissingFileError, Sp
 from distilled_filters.filter import Filter
 from distilled_filters.installed import reinstall
 from distilled_filters.registry import LIBRARY, Available, available, filter_names, wheel_name
-from distilled_filters.spec import FilterSpec, read_backbone_spec, read_filter_spec
+from distilled_filters.scorers.base import Part
+from distilled_filters.spec import FilterSpec, read_filter_spec
 from distilled_filters.wheels import Wheel, unpack
 
 __all__ = ["Verdict", "verdicts"]
@@ -88,8 +89,9 @@ def _judged(verdict: Verdict, folder: Path, anew: str) -> Verdict:
         if problem := spec.engine_problem():
             return replace(verdict, problem=problem, remedy=f"pip install 'distilled-filters{spec.engine}'")
         each = Filter(folder, threads=1)
-        for checkpoint in spec.checkpoints:
-            if problem := _backbone_problem(Filter(folder, checkpoint=checkpoint, threads=1)):
+        members = (Filter(folder, checkpoint=checkpoint, threads=1) for checkpoint in spec.checkpoints)
+        for part in (part for member in members for part in member.parts):
+            if problem := _backbone_problem(part):
                 distribution = verdict.origin if not verdict.origin.endswith(".whl") else wheel_name(each.name)
                 upgrade = LIBRARY if distribution == LIBRARY else f"{distribution} {LIBRARY}"
                 return replace(verdict, problem=problem, remedy=f"pip install --upgrade {upgrade}")
@@ -103,17 +105,17 @@ def _judged(verdict: Verdict, folder: Path, anew: str) -> Verdict:
     return verdict
 
 
-def _backbone_problem(each: Filter) -> str | None:
+def _backbone_problem(part: Part) -> str | None:
     """Say that the backbone here is another than the one the filter was trained on; None where it is not."""
     with suppress(SpecError):
-        found = read_backbone_spec(each.backbone_folder / "backbone.toml", each.weights.on).digest
-        if found != each.weights.backbone_sha256:
+        found = part.backbone().digest
+        if found != part.weights.backbone_sha256:
             return (
-                f"it was trained on the backbone {each.weights.backbone} with digest "
-                f"{each.weights.backbone_sha256[:12]}; {each.backbone_folder} has {found[:12]}"
+                f"it was trained on the backbone {part.weights.backbone} with digest "
+                f"{part.weights.backbone_sha256[:12]}; {part.backbone_folder} has {found[:12]}"
             )
         return None
-    return f"its backbone {each.weights.backbone} is neither in its wheel nor in this library"
+    return f"its backbone {part.weights.backbone} is neither in its wheel nor in this library"
 
 
 def _shadow(name: str, major: str, distribution: str) -> str | None:

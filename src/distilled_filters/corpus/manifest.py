@@ -30,7 +30,7 @@ def manifest(sources: Sequence[Source], filters: Sequence[Filter], form: str) ->
     Remote inputs are known by what their store tells of them, such as an entity tag.
     Standard input has no digest and can only be scored in one go.
     """
-    experts = _OF_EXPERTS if any(each.weights.kind == "lora" for each in filters) else ()
+    experts = _OF_EXPERTS if any(_has_expert(each) for each in filters) else ()
     return {
         "engine": distilled_filters.__version__,
         "libraries": {name: _version(name) for name in (*_LIBRARIES, *_WRITERS.get(form, ()), *experts)},
@@ -41,9 +41,9 @@ def manifest(sources: Sequence[Source], filters: Sequence[Filter], form: str) ->
                 "version": each.version,
                 "checkpoint": each.checkpoint,
                 "spec_sha256": sha256_of(each.folder / "filter.toml"),
-                "backbone_sha256": each.weights.backbone_sha256,
-                "head_sha256": each.weights.head.sha256,
-                **(_runs_on(each) if each.weights.kind == "lora" else {}),
+                "backbone_sha256": each.provenance.backbone_sha256,
+                "head_sha256": each.provenance.head_sha256,
+                **(_runs_on(each) if _has_expert(each) else {}),
             }
             for each in filters
         },
@@ -56,6 +56,10 @@ def _version(library: str) -> str | None:
         return version(library)
     except PackageNotFoundError:  # opening the filter tells, with the pip line
         return None
+
+
+def _has_expert(each: Filter) -> bool:
+    return any(part.weights.kind == "lora" for part in each.parts)
 
 
 def _runs_on(each: Filter) -> dict[str, Any]:

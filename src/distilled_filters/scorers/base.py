@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -13,7 +13,16 @@ from distilled_filters.calibration import Calibration, Percentiles, read_calibra
 from distilled_filters.errors import RecordError, SpecError
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.result import TokenUse
-from distilled_filters.spec import BackboneSpec, Checkpoint, DecoderSpec, FileRef, FilterSpec
+from distilled_filters.spec import (
+    BackboneSpec,
+    Checkpoint,
+    DecoderSpec,
+    EnsembleCheckpoint,
+    FileRef,
+    FilterSpec,
+    Weights,
+    read_backbone_spec,
+)
 
 __all__ = [
     "DEVICE_VARIABLE",
@@ -22,6 +31,7 @@ __all__ = [
     "SCREEN",
     "STUDENT",
     "Answer",
+    "Part",
     "Reading",
     "Scorer",
     "Source",
@@ -47,12 +57,20 @@ class Tables:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A checkpoint's raw dimensions of one article (d,), 0-10, and the tables that belong to them."""
+    """A checkpoint's raw dimensions of one article (d,), 0-10, and the tables that belong to them.
+
+    `disagreement` is what `Score` has under that name.
+    """
 
     raw: Sequence[float]
     stage: str
     tokens: TokenUse
     tables: Tables
+    disagreement: float | None = None
+
+    def calibrated(self, names: Sequence[str]) -> list[float]:
+        """Return the dimensions (d,), 0-10, as its tables correct them."""
+        return self.tables.calibration.apply(names, self.raw)
 
 
 class Reading:
@@ -85,7 +103,7 @@ class Scorer(Protocol):
 
     @property
     def tables(self) -> Tables:
-        """What was fitted to its own head's answers."""
+        """What was fitted to its own answers; a cascade has its student's."""
 
     def __call__(self, reading: Reading) -> Answer:
         """Answer one article.
@@ -96,6 +114,23 @@ class Scorer(Protocol):
 
     def close(self) -> None:
         """Give back what no other scorer uses."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A checkpoint with weights of its own, and the folder of the model it was trained on."""
+
+    checkpoint: str
+    weights: Weights
+    backbone_folder: Path
+
+    def backbone(self) -> BackboneSpec | DecoderSpec:
+        """Read the spec of the model.
+
+        Raises:
+            SpecError: when it is missing or breaks a rule.
+        """
+        return read_backbone_spec(self.backbone_folder / "backbone.toml", self.weights.on)
 
 
 @dataclass(frozen=True)
@@ -124,9 +159,18 @@ class Source:
         return self.spec.checkpoints[self.checkpoint]
 
     @property
-    def backbone_folder(self) -> Path:
-        """Where the shared model lies, or is missed."""
-        places = [folder / self.weights.backbone for folder in self.backbones]
+    def parts(self) -> tuple[Part, ...]:
+        """The checkpoints with weights that this one rests on: itself, or those it is made of."""
+        found = self.spec.parts(self.checkpoint)
+        return tuple(Part(name, weights, self.backbone_folder(weights)) for name, weights in found.items())
+
+    def of(self, checkpoint: str) -> Source:
+        """Return the same for another checkpoint of the filter."""
+        return replace(self, checkpoint=checkpoint)
+
+    def backbone_folder(self, weights: Weights) -> Path:
+        """Return where the model of a checkpoint lies, or is missed."""
+        places = [folder / weights.backbone for folder in self.backbones]
         return next((place for place in places if place.is_dir()), places[-1])
 
     def files(self) -> dict[FileRef, Path]:
@@ -138,16 +182,15 @@ class Source:
         weights = self.weights
         return {ref: checkpoints.locate(ref, self.folder, weights.hub, self.owner) for ref in weights.files}
 
-    def tables(self, files: Mapping[FileRef, Path]) -> Tables:
+    def tables(self, weights: Weights | EnsembleCheckpoint, files: Mapping[FileRef, Path]) -> Tables:
         """Read the checkpoint's tables.
 
         Raises:
             CheckpointError: when one is unreadable or was made for another head.
         """
-        weights = self.weights
         return Tables(
-            read_calibration(files[weights.calibration], weights.head.sha256),
-            read_percentiles(files[weights.percentiles], weights.head.sha256),
+            read_calibration(files[weights.calibration], weights.digest),
+            read_percentiles(files[weights.percentiles], weights.digest),
         )
 
     def check_window(self, preprocessor: Preprocessor, model: BackboneSpec | DecoderSpec) -> None:
@@ -159,5 +202,5 @@ class Source:
         if preprocessor.window_tokens > model.max_tokens:
             raise SpecError(
                 f"{self.folder}/filter.toml: preprocessing makes windows of {preprocessor.window_tokens} tokens; "
-                f"{self.weights.backbone} reads at most {model.max_tokens}"
+                f"{model.name}/v{model.version} reads at most {model.max_tokens}"
             )

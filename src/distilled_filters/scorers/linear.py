@@ -68,7 +68,7 @@ def open_checkpoint(source: Source, weights: LinearCheckpoint) -> LinearScorer:
         SpecError: when the window is longer than the encoder reads.
     """
     files = source.files()
-    backbone = open_backbone(source.backbone_folder, weights.backbone_sha256, source.owner)
+    backbone = open_backbone(source.backbone_folder(weights), weights.backbone_sha256, source.owner)
     preprocessor = Preprocessor(weights.reads(source.spec.preprocessing), backbone.tokenizer)
     source.check_window(preprocessor, backbone.spec)
     return LinearScorer(
@@ -80,6 +80,6 @@ def open_checkpoint(source: Source, weights: LinearCheckpoint) -> LinearScorer:
             dims=backbone.spec.dims,
             vocabulary=backbone.tokenizer.get_vocab_size(),
         ),
-        source.tables(files),
+        source.tables(weights, files),
         weights.screen_below,
     )

@@ -63,7 +63,7 @@ def open_checkpoint(source: Source, weights: LoraCheckpoint) -> LoraScorer:
     files = source.files()
     placement = place(source.device, source.precision)
     decoder = open_adapter(
-        source.backbone_folder,
+        source.backbone_folder(weights),
         weights.backbone_sha256,
         source.owner,
         placement,
@@ -77,7 +77,7 @@ def open_checkpoint(source: Source, weights: LoraCheckpoint) -> LoraScorer:
         source.check_window(preprocessor, decoder.spec)
         dimensions = len(source.spec.dimensions)
         head = read_plain_head(files[weights.head], dimensions, decoder.dims, ADAPTER_KEY, weights.adapter.sha256)
-        return LoraScorer(decoder, weights.adapter.sha256, preprocessor, head, source.tables(files))
+        return LoraScorer(decoder, weights.adapter.sha256, preprocessor, head, source.tables(weights, files))
     except BaseException:
         release_adapter(decoder, weights.adapter.sha256)
         raise

@@ -46,11 +46,11 @@ def open_checkpoint(source: Source, weights: MergedCheckpoint) -> MergedScorer:
         SpecError: when the window is longer than the model reads.
     """
     files = source.files()
-    spec = read_backbone_spec(source.backbone_folder / "backbone.toml", MergedSpec)
-    backbone = open_backbone(source.backbone_folder, weights.backbone_sha256, source.owner, MergedSpec)
+    spec = read_backbone_spec(source.backbone_folder(weights) / "backbone.toml", MergedSpec)
+    backbone = open_backbone(source.backbone_folder(weights), weights.backbone_sha256, source.owner, MergedSpec)
     special = SpecialTokens(spec.start, spec.end if weights.window.end else None, None)
     preprocessor = Preprocessor(weights.reads(source.spec.preprocessing), backbone.tokenizer, special)
     source.check_window(preprocessor, spec)
     dimensions = len(source.spec.dimensions)
     head = read_plain_head(files[weights.head], dimensions, spec.dims, MODEL_KEY, spec.digest)
-    return MergedScorer(backbone, preprocessor, head, source.tables(files))
+    return MergedScorer(backbone, preprocessor, head, source.tables(weights, files))

@@ -110,6 +110,7 @@ class ScoreRow(_Wire):
     gate_applied: bool | None = None
     percentile: float | None = None
     interval: tuple[float, float] | None = None
+    disagreement: float | None = None
     stage: str | None = None
     tokens: TokenUse | None = None
     detail: str | None = None

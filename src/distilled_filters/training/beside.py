@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from distilled_filters.article import Article
 from distilled_filters.errors import SettingError
 from distilled_filters.files import write_json
 from distilled_filters.filter import Filter
 from distilled_filters.registry import newest_folders
-from distilled_filters.spec import FileRef, LinearCheckpoint
-from distilled_filters.training.answers import raw_answers
+from distilled_filters.scorers.base import EXPERT, SCREEN, Answer
+from distilled_filters.spec import CascadeCheckpoint, Expert, LensSpec
+from distilled_filters.training.answers import kept_answers, raw_answers
 from distilled_filters.training.calibrate import fit_tables
 from distilled_filters.training.data import Example, read_examples, select, true_dimensions
 from distilled_filters.training.evaluate.baselines import as_article
 from distilled_filters.training.evaluate.bootstrap import intervals, leads, redrawn, resample
 from distilled_filters.training.evaluate.figures import HEADLINES, Figures, Judged, coverage, figures, judge
-from distilled_filters.training.evaluate.measure import as_judged, calibration_of
-from distilled_filters.training.folder import write_checkpoint
+from distilled_filters.training.evaluate.measure import as_judged
+from distilled_filters.training.evaluate.speed import seconds_an_article
+from distilled_filters.training.folder import refresh_checkpoint
 
-__all__ = ["Beside", "calibrate_checkpoint", "evaluate_checkpoint"]
+__all__ = [
+    "Beside",
+    "calibrate_checkpoint",
+    "cost_of",
+    "evaluate_checkpoint",
+    "fit_further",
+    "having",
+    "judge_answers",
+    "labelled",
+]
 
 # Enough for percentiles; a language model on a processor reads a few articles a second.
 _MOST_UNLABELLED = 600
@@ -33,7 +48,7 @@ class Beside:
     """One filter's checkpoint beside its default one, on one split.
 
     `methods` are figures by checkpoint; `leads_95` the interval of the further one's lead
-    on the same resamples, above zero is better.
+    on the same resamples, above zero is better; `cascade` is what a cascade keeps of its expert.
     """
 
     filter: str
@@ -43,6 +58,7 @@ class Beside:
     intervals_95: dict[str, list[float]]
     leads_95: dict[str, list[float]]
     interval_coverage: Figures
+    cascade: Figures | None
     answers: dict[str, Judged] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,94 +69,148 @@ class Beside:
 def calibrate_checkpoint(data: Path, filters: Path, checkpoint: str, cache: Path | None = None) -> dict[str, list[str]]:
     """Fit and write the tables of an expert's checkpoint; return the dimensions with an isotonic table, by filter.
 
-    The same splits as for students: isotonic tables on calibration, kept where they help on
-    validation; intervals on validation; percentiles on its natural rows and unlabelled ones.
-
     Raises:
-        SettingError: when no filter has such a checkpoint, or it is a student's.
+        SettingError: when no filter has such a checkpoint, or it is of another kind.
     """
     kept = {}
-    for each in _having(filters, checkpoint):
-        weights = each.weights
-        if isinstance(weights, LinearCheckpoint):
-            raise SettingError(f"{each.name}: {checkpoint} is {weights.kind}; leave out --checkpoint")
-        if weights.hub:
+    for each in having(filters, checkpoint):
+        kind = each.weights.kind
+        if not isinstance(each.weights, Expert):
+            mend = f"fit it with `distillery {kind}`" if each.weights.parts else "leave out --checkpoint"
+            raise SettingError(f"{each.name}: {each.checkpoint} is {kind}; {mend}")
+        if each.weights.hub:
             raise SettingError(f"{each.name}: {checkpoint} lies on the Hub; calibrate it where it is made")
-        examples = _examples(data, each)
-        fitting, judging = select(examples, "calibration"), select(examples, "validation")
-        with (data / "unlabelled.jsonl").open(encoding="utf-8") as lines:
-            unlabelled = [Article.parse(json.loads(line)) for line in lines]
-        step = max(1, len(unlabelled) // _MOST_UNLABELLED)
-        fitted, judged, pool = (
-            raw_answers(each, articles, f"{each.name}: {label}", cache)
-            for label, articles in (
-                ("calibration", [as_article(example) for example in fitting]),
-                ("validation", [as_article(example) for example in judging]),
-                ("unlabelled", unlabelled[::step]),
-            )
-        )
-        each.unload()
-        folder = (each.folder / weights.head.path).parent
-        kept[each.name] = fit_tables(each, folder, fitting, fitted, judging, judged, pool)
-        files = {key: each.folder / ref.path for key, ref in weights if isinstance(ref, FileRef)}
-        fields = weights.model_dump(exclude={*files, "hub"}, exclude_defaults=True)
-        write_checkpoint(each.folder, each.checkpoint, fields, **files)
+        kept[each.name] = fit_further(data, each, cache)
     return kept
+
+
+def fit_further(data: Path, each: Filter, cache: Path | None = None) -> list[str]:
+    """Fit and write the tables of a filter's further checkpoint; return the dimensions with an isotonic table.
+
+    The same splits as for students: isotonic tables on calibration, kept where they help on
+    validation; intervals on validation; percentiles on its natural rows and unlabelled ones.
+    """
+    examples = labelled(data, each)
+    fitting, judging = select(examples, "calibration"), select(examples, "validation")
+    with (data / "unlabelled.jsonl").open(encoding="utf-8") as lines:
+        unlabelled = [Article.parse(json.loads(line)) for line in lines]
+    step = max(1, len(unlabelled) // _MOST_UNLABELLED)
+    fitted, judged, pool = (
+        raw_answers(each, articles, f"{each.name}: {label}", cache)
+        for label, articles in (
+            ("calibration", [as_article(example) for example in fitting]),
+            ("validation", [as_article(example) for example in judging]),
+            ("unlabelled", unlabelled[::step]),
+        )
+    )
+    isotonic = fit_tables(each, each.folder / each.weights.home, fitting, fitted, judging, judged, pool)
+    refresh_checkpoint(each.folder, each.checkpoint, each.weights)
+    return isotonic
 
 
 def evaluate_checkpoint(
     data: Path, filters: Path, checkpoint: str, split: str = "test", cache: Path | None = None
 ) -> list[Beside]:
-    """Measure a checkpoint beside its filters' default one; write `metrics.json` beside its head.
+    """Measure a checkpoint beside its filters' default one, and those it is made of; write its `metrics.json`.
 
     Raises:
         SettingError: when no filter has such a checkpoint, or the split holds no article.
     """
     found = []
-    for each in _having(filters, checkpoint):
-        student = Filter(each.folder)
-        examples = select(_examples(data, student), split)
+    for each in having(filters, checkpoint):
+        spec, student = each.spec, Filter(each.folder)
+        examples = select(labelled(data, each), split)
         if not examples:
             raise SettingError(f"no article of {data} is in the split {split!r}")
         articles = [as_article(example) for example in examples]
+        names = dict.fromkeys([student.checkpoint, each.checkpoint, *(part.checkpoint for part in each.parts)])
         answers = {
-            one.checkpoint: as_judged(one, raw_answers(one, articles, f"{one.name}: {one.checkpoint}", cache))
-            for one in (student, each)
+            name: kept_answers(each.with_checkpoint(name), articles, f"{each.name}: {name}", cache) for name in names
         }
-        truth = judge(true_dimensions(examples, each.spec), each.spec)
+        judged = {name: judge_answers(given, spec) for name, given in answers.items()}
+        truth = judge(true_dimensions(examples, spec), spec)
         counts = resample([example.cluster for example in examples])
-        drawn = {name: redrawn(judged, truth, each.spec, counts, HEADLINES) for name, judged in answers.items()}
+        own, theirs = (
+            redrawn(judged[name], truth, spec, counts, HEADLINES) for name in (each.checkpoint, student.checkpoint)
+        )
+        tables = [answer.tables.calibration for answer in answers[each.checkpoint]]
         beside = Beside(
             filter=each.name,
             split=split,
             n=len(examples),
-            methods={name: figures(judged, truth, each.spec) for name, judged in answers.items()},
-            intervals_95=intervals(drawn[each.checkpoint]),
-            leads_95=leads(drawn[each.checkpoint], drawn[student.checkpoint]),
-            interval_coverage=coverage(calibration_of(each), answers[each.checkpoint], truth),
-            answers=answers,
+            methods={name: figures(answered, truth, spec) for name, answered in judged.items()},
+            intervals_95=intervals(own),
+            leads_95=leads(own, theirs),
+            interval_coverage=coverage(tables, judged[each.checkpoint], truth),
+            cascade=_against_expert(each, answers[each.checkpoint], judged, examples, counts),
+            answers=judged,
         )
-        for one in (student, each):
-            one.unload()
-        write_json((each.folder / each.weights.head.path).parent / "metrics.json", beside.to_dict())
+        write_json(each.folder / each.weights.home / "metrics.json", beside.to_dict())
         found.append(beside)
     return found
 
 
-def _having(filters: Path, checkpoint: str) -> list[Filter]:
+def judge_answers(answers: Sequence[Answer], spec: LensSpec) -> Judged:
+    """Judge answers, each by the tables that it brings."""
+    calibrated = np.array([answer.calibrated(spec.dimension_names) for answer in answers])
+    return as_judged(np.array([answer.raw for answer in answers]), calibrated, spec)
+
+
+def cost_of(each: Filter, student: str, expert: str, share: float, articles: Sequence[Article]) -> dict[str, float]:
+    """Time student and expert on some articles, and return what asking about a share of them takes.
+
+    `cost` is that of the cascade as a part of the expert's: the student reads every article.
+    """
+    names = {"student_seconds": student, "expert_seconds": expert}
+    timed = {key: seconds_an_article(each.with_checkpoint(name), articles) for key, name in names.items()}
+    return {**timed, "cost": timed["student_seconds"] / timed["expert_seconds"] + share}
+
+
+def _against_expert(
+    each: Filter,
+    answers: Sequence[Answer],
+    judged: Mapping[str, Judged],
+    examples: Sequence[Example],
+    counts: npt.NDArray[np.int64],
+) -> Figures | None:
+    """Return what a cascade keeps of its expert and what it costs; None for other kinds."""
+    weights = each.weights
+    if not isinstance(weights, CascadeCheckpoint):
+        return None
+    mine, expert = judged[each.checkpoint], judged[weights.expert]
+    low, high = intervals(redrawn(mine, expert, each.spec, counts, ["tier_agreement"]))["tier_agreement"]
+    asked = np.array([answer.stage == EXPERT for answer in answers])
+    natural = np.array([example.stratum == "natural" for example in examples])
+    articles = [as_article(example) for example in examples]
+    return {
+        **figures(mine, expert, each.spec, ["tier_agreement", "medium_recall"]),
+        "tier_agreement_from": low,
+        "tier_agreement_to": high,
+        "expert_share": float(asked.mean()),
+        "natural_expert_share": float(asked[natural].mean()) if natural.any() else None,
+        "screen_share": float(np.mean([answer.stage == SCREEN for answer in answers])),
+        **cost_of(each, weights.student, weights.expert, float(asked.mean()), articles),
+    }
+
+
+def having(filters: Path, checkpoint: str) -> list[Filter]:
+    """Return the filters under a `filters/` folder that have a checkpoint, on it.
+
+    Raises:
+        SettingError: when none has.
+    """
     name = checkpoint.replace("-", "_")
     found = [Filter(folder) for folder in newest_folders(filters)]
-    having = [each.with_checkpoint(name) for each in found if name in each.spec.checkpoints]
-    if not having:
+    on_it = [each.with_checkpoint(name) for each in found if name in each.spec.checkpoints]
+    if not on_it:
         raise SettingError(f"no filter under {filters} has a checkpoint {checkpoint!r}")
-    return having
+    return on_it
 
 
-def _examples(data: Path, each: Filter) -> list[Example]:
-    """Read the labelled articles as the filter's student does, so that all checkpoints are held to the same ones.
-
-    A filter without a student, such as one on an imported adapter, is asked how its own checkpoint reads.
-    """
-    student = Filter(each.folder)
-    reads: Any = (student if isinstance(student.weights, LinearCheckpoint) else each).scorer
-    return read_examples(data, [each.spec], reads.preprocessor)
+def labelled(data: Path, each: Filter) -> list[Example]:
+    """Read the labelled articles as the filter's first checkpoint does, so that all are held to the same ones."""
+    first = each.with_checkpoint(Filter(each.folder).parts[0].checkpoint)
+    scorer: Any = first.scorer
+    found = read_examples(data, [each.spec], scorer.preprocessor)
+    first.unload()
+    return found

@@ -26,7 +26,7 @@ from distilled_filters.spec import FilterSpec
 from distilled_filters.training.data import DatasetError, Example, read_examples, select, true_dimensions
 from distilled_filters.training.first_look import Screen, fit_first_looks
 from distilled_filters.training.folder import write_checkpoint
-from distilled_filters.training.predict import averages, embed, open_filters, raw_scores, read_unlabelled
+from distilled_filters.training.predict import averages, embed, linear, open_filters, raw_scores, read_unlabelled
 
 __all__ = ["Fitted", "calibrate", "fit_tables", "write_identity"]
 
@@ -39,9 +39,9 @@ _LEAST_IN_BIN = 25
 _PERCENTILE_POINTS = 1000
 
 
-def write_identity(folder: Path) -> None:
+def write_identity(folder: Path, learnt: str = "head.safetensors") -> None:
     """Write tables that change nothing, for a head that has not been calibrated yet."""
-    digest = sha256_of(folder / "head.safetensors")
+    digest = sha256_of(folder / learnt)
     _write_tables(
         folder,
         Calibration(head_sha256=digest, dimensions={}, intervals=_no_intervals()),
@@ -125,7 +125,7 @@ def fit_tables(
         judged: Its raw scores, (m, d).
         pool: Those of unlabelled, production-like articles, (k, d).
     """
-    spec, digest = each.spec, each.weights.head.sha256
+    spec, digest = each.spec, each.weights.digest
     judged_labels = true_dimensions(judging, spec)
     tables = _isotonic(spec, fitted, true_dimensions(fitting, spec), judged, judged_labels)
     calibration = Calibration(head_sha256=digest, dimensions=tables, intervals=_no_intervals())
@@ -156,7 +156,7 @@ def _refuse_too_few(data: Path, fitting: Sequence[Example], judging: Sequence[Ex
 
 
 def _write_checkpoint(each: Filter, screen: Screen) -> None:
-    weights = each.weights
+    weights = linear(each)
     fields = {"kind": weights.kind, "backbone": weights.backbone, "backbone_sha256": weights.backbone_sha256}
     below = {} if screen.below is None else {"screen_below": screen.below}
     write_checkpoint(each.folder, each.checkpoint, {**fields, **below})

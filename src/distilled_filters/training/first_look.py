@@ -73,7 +73,7 @@ def fit_first_looks(
     """
     bags = [example.bag for example in training]
     scopes = np.array([[example.labels[each.name].scope for each in filters] for example in training])
-    paths = [each.folder / each.weights.head.path for each in filters]
+    paths = [each.folder / each.weights.learnt.path for each in filters]
     vocabulary = len(load_file(paths[0])["lexical"])
     lexical = fit_lexical(bags, scopes, vocabulary)
     centres = looks_of(bags, lexical).mean(axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,19 @@ import tomlkit
 from safetensors.numpy import save
 
 from distilled_filters.checkpoints import sha256_of
+from distilled_filters.errors import SettingError
 from distilled_filters.files import write_bytes, write_text
-from distilled_filters.spec import BackboneSpec, FileRef, read_backbone_spec, read_filter_spec
+from distilled_filters.spec import (
+    NAME_PATTERN,
+    BackboneSpec,
+    Checkpoint,
+    FileRef,
+    FilterSpec,
+    read_backbone_spec,
+    read_filter_spec,
+)
 
-__all__ = ["file_ref", "write_backbone_spec", "write_checkpoint", "write_head"]
+__all__ = ["file_ref", "free_name", "refresh_checkpoint", "write_backbone_spec", "write_checkpoint", "write_head"]
 
 
 def file_ref(path: Path, folder: Path | None = None) -> FileRef:
@@ -58,6 +68,32 @@ def write_checkpoint(folder: Path, name: str, fields: Mapping[str, Any], **files
     checkpoints[name] = entry
     write_text(path, tomlkit.dumps(document))
     read_filter_spec(path)
+
+
+def free_name(spec: FilterSpec, name: str, kind: str) -> str:
+    """Return the name of a checkpoint to be, which may replace one of its own kind only; `-` and `_` are alike.
+
+    Raises:
+        SettingError: when it is no name, or another checkpoint's.
+    """
+    plain = name.replace("-", "_")
+    if not re.fullmatch(NAME_PATTERN, plain):
+        raise SettingError(f"{name!r} is no name for a checkpoint; use small letters, figures and _")
+    there = spec.checkpoints.get(plain)
+    if there is not None and there.kind != kind:
+        raise SettingError(f"{spec.name} has a checkpoint {plain} already, of kind {there.kind}; choose another --name")
+    return plain
+
+
+def refresh_checkpoint(folder: Path, name: str, entry: Checkpoint) -> None:
+    """Put the digests of a checkpoint's files as they are now into `filter.toml`; all else stays."""
+    fields = entry.model_dump(exclude_defaults=True)
+    files = {key: folder / value["path"] for key, value in fields.items() if _is_ref(value)}
+    write_checkpoint(folder, name, {key: value for key, value in fields.items() if key not in files}, **files)
+
+
+def _is_ref(value: object) -> bool:
+    return isinstance(value, dict) and "sha256" in value
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -26,6 +26,7 @@ from distilled_filters.threads import thread_count
 __all__ = [
     "averages",
     "embed",
+    "linear",
     "medium_and_above",
     "open_filters",
     "open_shared",
@@ -54,13 +55,10 @@ def open_shared(found: Sequence[Filter]) -> tuple[Backbone, Preprocessor]:
     Raises:
         SettingError: when the filters do not share one backbone and preprocessing, or one is no encoder student.
     """
-    for each in found:
-        if not isinstance(each.weights, LinearCheckpoint):
-            raise _no_student(each)
-    kinds = {(each.weights.backbone_sha256, each.spec.preprocessing) for each in found}
+    kinds = {(linear(each).backbone_sha256, each.spec.preprocessing) for each in found}
     if len(kinds) != 1:
         raise SettingError("these filters do not share one backbone and one [preprocessing]; handle them apart")
-    backbone = open_backbone(found[0].backbone_folder, found[0].weights.backbone_sha256, found[0].name)
+    backbone = open_backbone(found[0].backbone_folder, linear(found[0]).backbone_sha256, found[0].name)
     return backbone, Preprocessor(found[0].spec.preprocessing, backbone.tokenizer)
 
 
@@ -70,6 +68,17 @@ def embed(backbone: Backbone, windows: Sequence[Window], label: str) -> Embeddin
         return np.zeros((0, backbone.spec.dims), dtype=np.float32)
     rows = ordered_map(lambda window: backbone.embed(window.ids), windows, thread_count())
     return np.stack(list(tqdm(rows, desc=label, total=len(windows), unit="article", disable=None)))
+
+
+def linear(each: Filter) -> LinearCheckpoint:
+    """Return the spec's entry for a filter's encoder student.
+
+    Raises:
+        SettingError: when the filter's checkpoint is of another kind.
+    """
+    if not isinstance(each.weights, LinearCheckpoint):
+        raise _no_student(each)
+    return each.weights
 
 
 def student_of(each: Filter) -> LinearScorer:

@@ -185,7 +185,7 @@ def test_an_imported_adapter_is_calibrated_though_there_is_no_student(
     each = take(foreign, tmp_path / "filters")
     assert list(calibrate_checkpoint(forge.data, tmp_path / "filters", "lora", tmp_path / "cache")) == ["quiet_heroes"]
     again = Filter(each.folder, device="cpu")
-    assert again.weights.percentiles.sha256 != each.weights.percentiles.sha256
+    assert again.parts[0].weights.percentiles.sha256 != each.parts[0].weights.percentiles.sha256
     assert again.score(TEXT).percentile is not None
     again.unload()
     assert decoder._open == {}

@@ -44,7 +44,7 @@ def test_a_checkpoint_is_calibrated_and_measured_beside_the_student(forge: Forge
     assert fitted.exit_code == 0, fitted.output
     assert list(json.loads(fitted.stdout)) == ["uplifting"], "the other filter has no such checkpoint"
     each = Filter(home, checkpoint="tiny_lora", device="cpu")
-    digest = each.weights.head.sha256
+    digest = each.weights.digest
     tables = read_calibration(home / "tiny_lora" / "calibration.json", digest)
     assert sorted(tables.dimensions) == sorted(json.loads(fitted.stdout)["uplifting"]["isotonic"])
     assert tables.intervals.half_widths != [10.0]

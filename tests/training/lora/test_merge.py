@@ -139,7 +139,7 @@ def test_its_model_leaves_memory_with_the_filter(home: Path, monkeypatch: pytest
     monkeypatch.undo()
     each = Filter(home, checkpoint=CHECKPOINT)
     each.score(GOOD)
-    digest = each.weights.backbone_sha256
+    digest = each.provenance.backbone_sha256
     assert digest in onnx._own
     each.unload()
     assert digest not in onnx._own
@@ -148,13 +148,13 @@ def test_its_model_leaves_memory_with_the_filter(home: Path, monkeypatch: pytest
 def test_a_merged_expert_is_calibrated_like_any_other(home: Path, forge: Forge, tmp_path: Path) -> None:
     from distilled_filters.training.beside import calibrate_checkpoint
 
-    before = Filter(home, checkpoint=CHECKPOINT).spec.checkpoints[CHECKPOINT]
+    before = Filter(home, checkpoint=CHECKPOINT).parts[0].weights
     calibrate_checkpoint(forge.data, home.parent.parent, CHECKPOINT, tmp_path / "cache")
-    after = Filter(home, checkpoint=CHECKPOINT)
-    assert after.score(GOOD).interval is not None
-    changed = {"calibration", "percentiles"}
-    assert after.weights.model_dump(exclude=changed) == before.model_dump(exclude=changed)
-    assert after.weights.percentiles.sha256 != before.percentiles.sha256
+    each = Filter(home, checkpoint=CHECKPOINT)
+    assert each.score(GOOD).interval is not None
+    after, changed = each.parts[0].weights, {"calibration", "percentiles"}
+    assert after.model_dump(exclude=changed) == before.model_dump(exclude=changed)
+    assert after.percentiles.sha256 != before.percentiles.sha256
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])

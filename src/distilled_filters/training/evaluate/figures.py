@@ -276,12 +276,15 @@ def calibration_curve(method: Judged, truth: Judged) -> list[dict[str, float]]:
     ]
 
 
-def coverage(calibration: Calibration, method: Judged, truth: Judged) -> Figures:
-    """Return how often the stated interval holds the oracle's average, over all articles and over those in scope."""
-    bounds = np.array([calibration.interval(value) for value in method.averages])
+def coverage(calibrations: Sequence[Calibration], method: Judged, truth: Judged) -> Figures:
+    """Return how often the stated interval holds the oracle's average, over all articles and over those in scope.
+
+    `calibrations` are those that belong to each answer, (n,); all state one coverage.
+    """
+    bounds = np.array([each.interval(value) for each, value in zip(calibrations, method.averages, strict=True)])
     covered = (bounds[:, 0] <= truth.averages) & (truth.averages <= bounds[:, 1])
     return {
-        "stated": calibration.intervals.coverage,
+        "stated": calibrations[0].intervals.coverage,
         "measured": float(covered.mean()),
         "measured_in_scope": _share(covered & truth.in_scope, truth.in_scope),
         "mean_width": float((bounds[:, 1] - bounds[:, 0]).mean()),

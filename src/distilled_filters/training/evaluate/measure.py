@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from distilled_filters import checkpoints
-from distilled_filters.calibration import Calibration, read_calibration
 from distilled_filters.errors import SettingError
 from distilled_filters.files import write_json
 from distilled_filters.filter import Filter
-from distilled_filters.spec import LinearCheckpoint
+from distilled_filters.spec import LensSpec, LinearCheckpoint
 from distilled_filters.training.data import Example, read_examples, read_runs, select, true_dimensions
 from distilled_filters.training.evaluate.baselines import mean_predictor, teacher, tfidf_ridge
 from distilled_filters.training.evaluate.bootstrap import intervals, leads, redrawn, resample
@@ -50,7 +48,6 @@ __all__ = [
     "Evaluation",
     "as_judged",
     "cache_folder",
-    "calibration_of",
     "evaluate",
 ]
 
@@ -230,8 +227,8 @@ def _report(
     return {
         "n": len(truth.averages),
         "medium_at_least": spec.medium,
-        "head_sha256": each.weights.head.sha256,
-        "backbone_sha256": each.weights.backbone_sha256,
+        "head_sha256": each.provenance.head_sha256,
+        "backbone_sha256": each.provenance.backbone_sha256,
         "methods": measured,
         "intervals_95": intervals(drawn),
         "leads_95": {
@@ -242,7 +239,7 @@ def _report(
         "dimensions": dimension_figures(student, truth, spec),
         "groups": group_figures(groups, student, truth, spec),
         "calibration_curve": calibration_curve(student, truth),
-        "interval_coverage": coverage(calibration_of(each), student, truth),
+        "interval_coverage": coverage([each.calibration] * len(truth.averages), student, truth),
         "effects": {name: compared(other, student, truth, spec) for name, other in changed.items()},
         "screen": screen,
     }
@@ -266,22 +263,17 @@ def _screened(each: Filter, truth: Judged, examples: Sequence[Example]) -> dict[
 
 def _student(each: Filter, embeddings: npt.NDArray[np.float32], examples: Sequence[Example]) -> Judged:
     """Judge embeddings as the filter does in production."""
-    return as_judged(each, raw_scores(each, embeddings, [example.bag for example in examples]))
+    raw = raw_scores(each, embeddings, [example.bag for example in examples])
+    names = each.spec.dimension_names
+    return as_judged(raw, np.array([each.calibration.apply(names, row) for row in raw.tolist()]), each.spec)
 
 
-def as_judged(each: Filter, raw: npt.NDArray[np.float64]) -> Judged:
-    """Judge raw scores (n, d) by the calibration of the filter's checkpoint."""
-    calibration = calibration_of(each)
-    calibrated = np.array([calibration.apply(each.spec.dimension_names, row) for row in raw.tolist()])
-    # Isotonic tables tie scores near zero; the uncalibrated average still ranks them.
-    return judge(calibrated, each.spec, scope_ranking=judge(raw, each.spec).scope_ranking)
+def as_judged(raw: npt.NDArray[np.float64], calibrated: npt.NDArray[np.float64], spec: LensSpec) -> Judged:
+    """Judge scores by calibrated dimensions, and rank the scope by raw ones, (n, d) each.
 
-
-def calibration_of(each: Filter) -> Calibration:
-    """Read the tables of the filter's checkpoint."""
-    weights = each.weights
-    path = checkpoints.locate(weights.calibration, each.folder, weights.hub, each.name)
-    return read_calibration(path, weights.head.sha256)
+    Isotonic tables tie scores near zero; the uncalibrated average still ranks them.
+    """
+    return judge(calibrated, spec, scope_ranking=judge(raw, spec).scope_ranking)
 
 
 def _add(answers: dict[str, dict[str, Judged]], name: str, method: dict[str, Judged]) -> None:

@@ -221,7 +221,8 @@ def _tokenizer_file(filters: Path, base: str | None) -> Path:
             spec = read_filter_spec(folder / "filter.toml")
         except SpecError:  # a lens that is not trained yet
             continue
-        path = filters / "backbones" / spec.checkpoints[spec.default_checkpoint].backbone / "tokenizer.json"
+        first, *_ = spec.parts(spec.default_checkpoint).values()
+        path = filters / "backbones" / first.backbone / "tokenizer.json"
         if path.is_file():
             return path
     raise DatasetError(f"no filter in {filters} has a backbone yet; name the encoder to be trained with --base")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from distilled_filters.cards import card
 from distilled_filters.checkpoints import locate, sha256_of
 from distilled_filters.errors import DistilledFiltersError
 from distilled_filters.filter import Filter
 from distilled_filters.golden import TOLERANCE, check_golden
-from distilled_filters.spec import BackboneSpec, DecoderSpec, read_backbone_spec
+from distilled_filters.scorers.base import Part
+from distilled_filters.spec import BackboneSpec, DecoderSpec
 
 __all__ = ["PAGES", "Bundle", "PublishError", "Shared", "read_bundle"]
 
@@ -76,12 +77,14 @@ def read_bundle(folder: Path, *, from_cache: bool) -> Bundle:
         for ref in entry.files
         if from_cache or entry.hub is None or (folder / ref.path).is_file()
     }
-    others = [Filter(folder, checkpoint=name, threads=1) for name in each.spec.checkpoints if name != each.checkpoint]
-    backbones = {one.weights.backbone: _shared(one, owner, whole=one is each) for one in (*others, each)}
+    mine = {part.weights.backbone: _shared(part, owner, whole=True) for part in each.parts}
+    every = (part for name in each.spec.checkpoints for part in each.source.of(name).parts)
+    # Those of the default checkpoint come first, and whole.
+    backbones = mine | {part.weights.backbone: _shared(part, owner, whole=False) for part in every} | mine
     pages = {name: folder / name for name in PAGES}
     # The figures of a checkpoint with a folder of its own.
-    homes = dict.fromkeys(PurePosixPath(entry.head.path).parent for entry in each.spec.checkpoints.values())
-    measured = {f"{home}/metrics.json": folder / home / "metrics.json" for home in homes if home.name}
+    homes = dict.fromkeys(entry.home for entry in each.spec.checkpoints.values())
+    measured = {f"{home}/metrics.json": folder / home / "metrics.json" for home in homes if home}
     pages |= {name: path for name, path in measured.items() if path.is_file()}
     own = [folder / name for name in weights]
     shared = [one.files["backbone.toml"].parent / name for one in backbones.values() for name in one.files]
@@ -103,21 +106,19 @@ def read_bundle(folder: Path, *, from_cache: bool) -> Bundle:
             f"{pages['golden.jsonl']}: {len(deviations)} values off by more than {TOLERANCE}, as {first.field} of "
             f"{first.article}: {first.found}, recorded {first.expected}; run `distillery golden`"
         )
-    default = backbones.pop(each.weights.backbone)
-    return Bundle(each, pages, weights, (default, *backbones.values()))
+    return Bundle(each, pages, weights, tuple(backbones.values()))
 
 
-def _shared(each: Filter, owner: str, *, whole: bool) -> Shared:
+def _shared(part: Part, owner: str, *, whole: bool) -> Shared:
     """Read what a checkpoint is built on; where `whole` is not asked for, what lies on the Hub alone stays there.
 
     Raises:
         PublishError: when it is another than the checkpoint was trained on.
     """
-    folder, weights = each.backbone_folder, each.weights
-    spec = read_backbone_spec(folder / "backbone.toml", weights.on)
+    folder, weights, spec = part.backbone_folder, part.weights, part.backbone()
     if spec.digest != weights.backbone_sha256:
         raise PublishError(
-            f"{owner}: {each.checkpoint} was trained on weights {weights.backbone_sha256[:12]}, but {folder} has "
+            f"{owner}: {part.checkpoint} was trained on weights {weights.backbone_sha256[:12]}, but {folder} has "
             f"{spec.digest[:12]}"
         )
     files = {"backbone.toml": folder / "backbone.toml"}

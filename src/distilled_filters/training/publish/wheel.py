@@ -93,7 +93,7 @@ def _write_project(bundle: Bundle, project: Path, carried: Sequence[Shared]) -> 
             "licence": licence,
             "engine": f"distilled-filters{spec.engine}",
             "checkpoints": {
-                name: {"kind": entry.kind, "backbone": entry.backbone, "backbone_sha256": entry.backbone_sha256}
+                name: entry.model_dump(include={"kind", "backbone", "backbone_sha256", "student", "expert", "members"})
                 for name, entry in spec.checkpoints.items()
             },
             "files": {name: ref.model_dump(exclude={"path"}) for name, ref in data.items()},

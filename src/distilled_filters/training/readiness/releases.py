@@ -81,7 +81,7 @@ def _metrics(folder: Path) -> dict[str, Any]:
 
 
 def _holds(spec: FilterSpec | None, metrics: dict[str, Any]) -> bool:
-    return spec is not None and metrics.get("head_sha256") == spec.checkpoints[spec.default_checkpoint].head.sha256
+    return spec is not None and metrics.get("head_sha256") == spec.checkpoints[spec.default_checkpoint].digest
 
 
 def _digest(path: Path) -> str:
