@@ -68,6 +68,8 @@ class Calls:
     def __init__(self, folder: Path) -> None:
         """Name the folder; entering the context opens `calls.jsonl` in it."""
         self.path = folder / "calls.jsonl"
+        self.reserved_usd = 0.0
+        """The most that batches under way can cost, which stand in no line of the journal yet."""
         self._lock = FileLock(folder / ".lock")
         self._file: FileIO | None = None
         self._end = 0
