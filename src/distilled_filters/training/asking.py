@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -16,7 +17,7 @@ from distilled_filters.training.oracle.client import Oracle, Question, Reply, ea
 from distilled_filters.training.oracle.costs import Progress
 from distilled_filters.training.oracle.errors import AnswerError, OracleStoppedError
 
-__all__ = ["ask_all", "claim"]
+__all__ = ["ask_all", "claim", "failures_of"]
 
 _JOB_FILE = "job.json"
 
@@ -60,3 +61,12 @@ async def ask_all(
         except OracleStoppedError as error:
             return answers, error
     return answers, None
+
+
+def failures_of(answers: Sequence[object]) -> dict[str, Any]:
+    """Return what a report says of questions without an answer: how many by reason, and a message of each."""
+    errors = [answer for answer in answers if isinstance(answer, AnswerError)]
+    return {
+        "failed": dict(Counter(error.problem.value for error in errors)),
+        "messages": {error.problem.value: str(error) for error in reversed(errors)},
+    }

@@ -151,6 +151,11 @@ def test_a_failed_opinion_is_told(judge: Judge) -> None:
         done = judge(server, "-n", "4", "--json", "--concurrency", "1", "--model", "other")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["failed"] == {"wrong_schema": 4}
+    assert "dimensions: required" in json.loads(done.stdout)["messages"]["wrong_schema"]
+    with ScriptedOracle(lambda ask: {"verdict": "fine"}) as server:
+        told = judge(server, "-n", "1", "--model", "third").stdout
+    assert "no opinion: wrong_schema: 1; dimensions: required" in told
+    assert "by dimension" not in told, "no table of nothing"
 
 
 def case(apart: float, unsure: float, **row: Any) -> Case:
