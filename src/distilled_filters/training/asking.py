@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from distilled_filters.errors import SettingError
 from distilled_filters.files import write_json
 from distilled_filters.spec import LensSpec
+from distilled_filters.training.oracle.calls import is_begun
 from distilled_filters.training.oracle.client import Oracle, Question, Reply, each
 from distilled_filters.training.oracle.costs import Progress
 from distilled_filters.training.oracle.errors import AnswerError, OracleStoppedError
@@ -32,6 +33,8 @@ def claim(output: Path, command: str, lens: LensSpec) -> None:
     """
     path, identity = output / _JOB_FILE, {"command": command, "filter": lens.name, "prompt_sha256": lens.prompt_sha256}
     earlier = json.loads(path.read_text("utf-8")) if path.is_file() else None
+    if earlier and not is_begun(output / "raw"):
+        earlier = identity
     if (earlier or identity) != identity or (earlier is None and output.is_dir() and any(output.iterdir())):
         held = (
             f"a {earlier['command']} of {earlier['filter']}, perhaps under another prompt" if earlier else "other files"

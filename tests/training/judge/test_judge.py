@@ -127,6 +127,21 @@ def test_a_folder_of_other_work_is_left_alone(judge: Judge, tmp_path: Path) -> N
     assert [path.name for path in labelled.iterdir()] == ["label.json"]
 
 
+def test_a_folder_is_bound_to_a_prompt_once_something_was_asked(judge: Judge, tmp_path: Path) -> None:
+    record = tmp_path / "judged" / "job.json"
+
+    def sharpen() -> None:
+        record.write_text(record.read_text("utf-8").replace(LENS.prompt_sha256, "0" * 64), encoding="utf-8")
+
+    with ScriptedOracle(lambda ask: said(ask, 5, 5)) as server:
+        assert judge(server, "-n", "1", "--budget", "0").exit_code == 2
+        sharpen()
+        assert judge(server, "-n", "1").exit_code == 0
+        sharpen()
+        assert "perhaps under another prompt" in " ".join(judge(server, "-n", "1").output.split())
+        assert len(server.asks) == 1
+
+
 def test_no_judging_before_the_first_training(judge: Judge, tmp_path: Path) -> None:
     filters = tmp_path / "filters"
     shutil.copytree(FILTERS / "uplifting", filters / "uplifting")

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from distilled_filters.errors import SettingError
 from distilled_filters.training.oracle.providers import Usage
 
-__all__ = ["Calls", "Spending"]
+__all__ = ["Calls", "Spending", "is_begun"]
 
 _DAY = 24 * 3600.0
 
@@ -54,6 +54,11 @@ class Spending:
             "calls": self.calls, "errors": self.errors, "tokens": asdict(self.usage), "usd": round(self.usd, 6),
             "in_doubt": {"calls": self.in_doubt, "usd_at_most": round(max(self.in_doubt_usd, 0.0), 6)},
         }  # fmt: skip
+
+
+def is_begun(folder: Path) -> bool:
+    """Tell whether anything was asked into a journal's folder, one by one or by batches."""
+    return any(path.stat().st_size for path in folder.glob("*.json*"))
 
 
 class Calls:
