@@ -93,12 +93,13 @@ def _show(report: dict[str, Any], output: Path) -> None:
                 plain(f"  {name}"), f"{spot.get('n', sound):,}", f"{spot['student_error']:.2f}",
                 f"{spot['student_bias']:+.2f}", f"{spot['oracle_error']:.2f}", preferred,
             )  # fmt: skip
-    console.print(table)
-    console.print()
+    if report["judged"]:
+        console.print(table)
+        console.print()
     counts = ", ".join(f"{name} {count:,}" for name, count in report["advice"].items())
     console.print(plain(f"{report['judged']:,} of {report['asked']:,} judged by {report['judge']}: {counts}"))
     for reason, count in report["failed"].items():
-        console.print(plain(f"no opinion: {reason}: {count:,}", "red"))
+        console.print(plain(f"no opinion: {reason}: {count:,}; {report['messages'][reason]}", "red"), soft_wrap=True)
     console.print(
         "These are the rows on which student and oracle differ most, not a sample: "
         "the errors say where to look, not how good the student is.",

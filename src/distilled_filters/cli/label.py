@@ -164,7 +164,9 @@ def _show(report: dict[str, Any], output: Path) -> None:
         f"this run ${now['usd']:.4f} for {now['calls']:,} calls, in all ${report['spending']['usd']:.4f}",
         soft_wrap=True,
     )
-    console.print(plain(f"wrote {output / 'labels.jsonl'}", "dim"), soft_wrap=True)
+    failed = report["refused"] or any(part["failed"] for part in report["oracles"].values())
+    why = f"; {output / 'failed.jsonl'} says why of the others" if failed else ""
+    console.print(plain(f"wrote {output / 'labels.jsonl'}{why}", "dim"), soft_wrap=True)
 
 
 def _show_agreement(pairs: list[dict[str, Any]], console: Console) -> None:

@@ -132,7 +132,8 @@ def _show(report: dict[str, Any], output: Path) -> None:
         )  # fmt: skip
     console.print(table)
     console.print()
-    console.print(plain("language: " + ", ".join(f"{name} {count:,}" for name, count in report["by_language"].items())))
+    if languages := ", ".join(f"{name} {count:,}" for name, count in report["by_language"].items()):
+        console.print(plain(f"language: {languages}"))
     if targets.get("average_mae") is not None:
         console.print(
             f"weighted averages of labels and targets are {targets['average_mae']:.2f} apart in the mean; "
@@ -142,7 +143,7 @@ def _show(report: dict[str, Any], output: Path) -> None:
     if report["near_copies"]:
         console.print(f"refused as near copies: {report['near_copies']:,}; see refused.jsonl", style="yellow")
     for reason, count in report["failed"].items():
-        console.print(plain(f"not written: {reason}: {count:,}", "red"))
+        console.print(plain(f"not written: {reason}: {count:,}; {report['messages'][reason]}", "red"), soft_wrap=True)
     cost = report["spending"]["usd"] + report.get("labels", {"spending": {"usd": 0.0}})["spending"]["usd"]
     console.print(
         plain(f"{report['written']:,} of {report['asked']:,} written, ${cost:.4f}; wrote {output}", "dim"),

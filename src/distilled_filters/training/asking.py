@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from distilled_filters.errors import SettingError
 from distilled_filters.files import write_json
 from distilled_filters.spec import LensSpec
+from distilled_filters.training.oracle.calls import is_begun
 from distilled_filters.training.oracle.client import Oracle, Question, Reply, each
 from distilled_filters.training.oracle.costs import Progress
 from distilled_filters.training.oracle.errors import AnswerError, OracleStoppedError
 
-__all__ = ["ask_all", "claim"]
+__all__ = ["ask_all", "claim", "failures_of"]
 
 _JOB_FILE = "job.json"
 
@@ -31,6 +33,8 @@ def claim(output: Path, command: str, lens: LensSpec) -> None:
     """
     path, identity = output / _JOB_FILE, {"command": command, "filter": lens.name, "prompt_sha256": lens.prompt_sha256}
     earlier = json.loads(path.read_text("utf-8")) if path.is_file() else None
+    if earlier and not is_begun(output / "raw"):
+        earlier = identity
     if (earlier or identity) != identity or (earlier is None and output.is_dir() and any(output.iterdir())):
         held = (
             f"a {earlier['command']} of {earlier['filter']}, perhaps under another prompt" if earlier else "other files"
@@ -60,3 +64,12 @@ async def ask_all(
         except OracleStoppedError as error:
             return answers, error
     return answers, None
+
+
+def failures_of(answers: Sequence[object]) -> dict[str, Any]:
+    """Return what a report says of questions without an answer: how many by reason, and a message of each."""
+    errors = [answer for answer in answers if isinstance(answer, AnswerError)]
+    return {
+        "failed": dict(Counter(error.problem.value for error in errors)),
+        "messages": {error.problem.value: str(error) for error in reversed(errors)},
+    }

@@ -127,6 +127,21 @@ def test_a_folder_of_other_work_is_left_alone(judge: Judge, tmp_path: Path) -> N
     assert [path.name for path in labelled.iterdir()] == ["label.json"]
 
 
+def test_a_folder_is_bound_to_a_prompt_once_something_was_asked(judge: Judge, tmp_path: Path) -> None:
+    record = tmp_path / "judged" / "job.json"
+
+    def sharpen() -> None:
+        record.write_text(record.read_text("utf-8").replace(LENS.prompt_sha256, "0" * 64), encoding="utf-8")
+
+    with ScriptedOracle(lambda ask: said(ask, 5, 5)) as server:
+        assert judge(server, "-n", "1", "--budget", "0").exit_code == 2
+        sharpen()
+        assert judge(server, "-n", "1").exit_code == 0
+        sharpen()
+        assert "perhaps under another prompt" in " ".join(judge(server, "-n", "1").output.split())
+        assert len(server.asks) == 1
+
+
 def test_no_judging_before_the_first_training(judge: Judge, tmp_path: Path) -> None:
     filters = tmp_path / "filters"
     shutil.copytree(FILTERS / "uplifting", filters / "uplifting")
@@ -151,6 +166,11 @@ def test_a_failed_opinion_is_told(judge: Judge) -> None:
         done = judge(server, "-n", "4", "--json", "--concurrency", "1", "--model", "other")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["failed"] == {"wrong_schema": 4}
+    assert "dimensions: required" in json.loads(done.stdout)["messages"]["wrong_schema"]
+    with ScriptedOracle(lambda ask: {"verdict": "fine"}) as server:
+        told = judge(server, "-n", "1", "--model", "third").stdout
+    assert "no opinion: wrong_schema: 1; dimensions: required" in told
+    assert "by dimension" not in told, "no table of nothing"
 
 
 def case(apart: float, unsure: float, **row: Any) -> Case:

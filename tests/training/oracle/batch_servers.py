@@ -51,6 +51,9 @@ class Script(Batches):
         self.made[f"batch_{len(self.made)}"] = {"asked": {}, "results": results, "looks": self.looks}
 
     def _look(self, handler: BaseHTTPRequestHandler, name: str) -> None:
+        if name not in self.made:
+            write_reply(handler, 404, json.dumps({"error": {"message": "no such batch"}}).encode())
+            return
         self.made[name]["looks"] += 1
         write_reply(handler, 200, json.dumps(self._shown(name)).encode())
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 pytest.importorskip("openai")
 
-from examples.walkthrough.server import Ask, Fault, ScriptedOracle
+from examples.walkthrough.server import Ask, Fault, ScriptedOracle, write_reply
 from tests.training.oracle.batch_servers import KEY, Anthropic, Gemini, Script
 from tests.training.oracle.conftest import Label, arguments, articles, judge, read, write
 
@@ -100,13 +101,10 @@ def test_a_thinking_budget_is_what_older_models_take_for_an_effort(label: Label)
 def test_a_batch_that_was_made_and_not_written_down_is_found_again(
     provider: Provider, label: Label, tmp_path: Path
 ) -> None:
-    def kill() -> None:
-        raise BrokenPipeError
-
     state = tmp_path / "labels" / "raw" / "batches.json"
     with ScriptedOracle(judge) as server:
         options = provider(server)
-        server.batches.on_create = kill
+        server.batches.on_create = _break_off
         assert label(server, articles(3), *options).exit_code == 2
         assert json.loads(state.read_text(encoding="utf-8"))[0]["id"] is None
         server.batches.on_create = lambda: None
@@ -119,12 +117,9 @@ def test_a_batch_that_was_made_and_not_written_down_is_found_again(
 
 
 def test_a_batch_of_somebody_else_with_as_many_requests_is_not_taken(label: Label, tmp_path: Path) -> None:
-    def kill() -> None:
-        raise BrokenPipeError
-
     with ScriptedOracle(judge) as server:
         options = anthropic(server)
-        server.batches.on_create = kill
+        server.batches.on_create = _break_off
         assert label(server, articles(3), *options).exit_code == 2
         server.batches.on_create = lambda: None
         # Results cut off on the way prove nothing, and must not make a second batch.
@@ -245,6 +240,85 @@ def test_a_batch_beyond_the_budget_is_not_made(provider: Provider, label: Label,
     assert server.asks == []
 
 
+def test_the_open_batch_of_another_model_counts_against_the_budget(label: Label, tmp_path: Path) -> None:
+    # Of three requests each, at 4,096 tokens an answer and half the price, about $0.065 at most.
+    within, beyond = ("--budget", "0.15"), ("--budget", "0.1")
+    adjudicating = (*BATCH, "--adjudicate", "third", *within)
+    with ScriptedOracle(judge) as server:
+        server.batches.on_create = _break_off
+        assert label(server, articles(3), *BATCH, *within, models=["one"]).exit_code == 2
+        server.batches.on_create = lambda: None
+        refused = label(server, articles(3), *BATCH, *beyond, models=["two"])
+        alone = label(server, articles(3), *adjudicating, models=[])
+        assert len(server.batches.made) == 1
+        assert label(server, articles(3), *BATCH, *within, models=["two"]).exit_code == 0
+        assert label(server, articles(3), *BATCH, *within, models=["one"]).exit_code == 0
+        assert len(server.batches.made) == 2
+    assert (refused.exit_code, alone.exit_code) == (2, 2)
+    assert "a batch of 3 requests may cost" in refused.stderr
+    assert "open batches may cost $0.0" in refused.stderr
+    assert "of one; go on with --batch and that --model" in alone.stderr
+
+
+def test_a_batch_that_is_refused_as_a_whole_says_so_in_the_report(label: Label, tmp_path: Path) -> None:
+    with ScriptedOracle(judge) as server:
+        options = anthropic(server)
+        script(server)._problem = lambda request: "credit card of the wrong colour"
+        done = label(server, articles(3), *options)
+    assert done.exit_code == 2
+    assert json.loads(done.stdout)["stopped"]["reason"] == "bad_request"
+    assert f"{server.url} refuses the batch" in done.stderr
+    assert "credit card of the wrong colour" in done.stderr
+    assert json.loads((tmp_path / "labels/raw/batches.json").read_text("utf-8")) == []
+
+
+@own_protocol
+def test_a_batch_that_the_provider_has_lost_can_be_let_go(provider: Provider, label: Label, tmp_path: Path) -> None:
+    state = tmp_path / "labels" / "raw" / "batches.json"
+    with ScriptedOracle(judge) as server:
+        options = provider(server)
+        server.batches.on_create = _break_off
+        assert label(server, articles(3), *options).exit_code == 2
+        (entry,) = json.loads(state.read_text("utf-8"))
+        state.write_text(json.dumps([{**entry, "id": "batches/gone"}]), encoding="utf-8")
+        done = label(server, articles(3), *options)
+        assert done.exit_code == 2
+        assert "does not know the batch batches/gone" in done.stderr
+        assert f"take it out of {state}" in " ".join(done.stderr.split())
+        state.write_text("[]", encoding="utf-8")
+        server.batches.on_create = lambda: None
+        assert label(server, articles(3), *options).exit_code == 0
+
+
+@pytest.mark.parametrize("damage", ["[{", '[{"name": 1}]', "7"])
+def test_a_damaged_list_of_batches_is_told(damage: str, label: Label, tmp_path: Path) -> None:
+    state = tmp_path / "labels" / "raw" / "batches.json"
+    state.parent.mkdir(parents=True)
+    state.write_text(damage, encoding="utf-8")
+    with ScriptedOracle(judge) as server:
+        for options in (BATCH, ()):
+            done = label(server, articles(1), *options)
+            assert done.exit_code == 2
+            assert "batches.json is damaged" in done.stderr
+        assert server.asks == []
+
+
+@own_protocol
+def test_a_redirect_does_not_take_the_key_along(provider: Provider, label: Label, tmp_path: Path) -> None:
+    with ScriptedOracle(judge) as elsewhere, ScriptedOracle(judge) as server:
+        provider(elsewhere)
+        options = provider(server)
+
+        def send_on(handler: BaseHTTPRequestHandler, content: bytes) -> None:
+            write_reply(handler, 307, b"{}", {"Location": elsewhere.url.removesuffix("/v1") + handler.path})
+
+        server.batches.post = send_on  # type: ignore[method-assign]
+        done = label(server, articles(1), *options)
+        assert done.exit_code == 2
+        assert "307" in done.stderr
+        assert (elsewhere.batches.made, elsewhere.asks) == ({}, [])
+
+
 def test_a_temperature_that_is_no_more_is_refused_before_anything_is_sent(label: Label, tmp_path: Path) -> None:
     with ScriptedOracle(judge) as server:
         done = label(server, articles(1), *anthropic(server), "--temperature", "0")
@@ -259,6 +333,10 @@ def test_a_provider_without_batches_is_refused(preset: str, label: Label, tmp_pa
     assert done.exit_code == 2
     assert f"{server.url} has no batches: leave --batch out" in done.stderr
     assert not (tmp_path / "labels").exists()
+
+
+def _break_off() -> None:
+    raise BrokenPipeError
 
 
 def script(server: ScriptedOracle) -> Any:

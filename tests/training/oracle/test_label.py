@@ -238,6 +238,16 @@ def test_one_folder_holds_one_prompt(label: Label, tmp_path: Path) -> None:
     assert "another prompt_sha256" in done.stderr
 
 
+def test_a_folder_in_which_nothing_was_asked_is_free_for_a_sharper_prompt(label: Label, tmp_path: Path) -> None:
+    with ScriptedOracle(judge) as server:
+        assert label(server, articles(1), "--budget", "0").exit_code == 2
+        record = tmp_path / "labels" / "label.json"
+        earlier = record.read_text(encoding="utf-8").replace(LENS.prompt_sha256, "0" * 64)
+        record.write_text(earlier, encoding="utf-8")
+        assert label(server, articles(1)).exit_code == 0
+    assert LENS.prompt_sha256 in record.read_text(encoding="utf-8")
+
+
 def test_nobody_spends_without_being_told(label: Label, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 

@@ -151,6 +151,14 @@ def test_a_second_run_pays_nothing(synthesize: Synthesize, tmp_path: Path) -> No
     assert first != (tmp_path / "written" / "articles.jsonl").read_bytes()
 
 
+def test_what_was_not_written_is_told_with_a_reason(synthesize: Synthesize) -> None:
+    with ScriptedOracle(lambda ask: {"verse": "fine"}) as server:
+        done = synthesize(server, "-n", "2")
+    assert done.exit_code == 1
+    assert "not written: wrong_schema: 2; title: required" in done.stdout
+    assert "language:" not in done.stdout
+
+
 @pytest.mark.parametrize("options", [("--kind", "low"), ("--language", "xx")])
 def test_unknown_kinds_and_languages_are_refused(synthesize: Synthesize, options: tuple[str, str]) -> None:
     with ScriptedOracle(written) as server:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from distilled_filters.errors import RecordError, SettingError, SpecError
 from distilled_filters.files import write_json, write_json_lines
 from distilled_filters.filter import Filter
 from distilled_filters.registry import newest_folder
-from distilled_filters.training.asking import ask_all, claim
+from distilled_filters.training.asking import ask_all, claim, failures_of
 from distilled_filters.training.judge.cases import SPLITS, Case, by_stand_in, by_student, doubtful, read_labelled_rows
 from distilled_filters.training.judge.findings import Advice, Finding, weak_spots
 from distilled_filters.training.judge.question import opinion_of, question
@@ -114,7 +113,7 @@ class Judging:
             "splits": list(self._job.splits),
             "asked": self.questions,
             "judged": len(findings),
-            "failed": dict(Counter(answer.problem.value for answer in answers if isinstance(answer, AnswerError))),
+            **failures_of(answers),
             "advice": {advice.value: sum(each.advice is advice for each in findings) for advice in Advice},
             "weak_spots": weak_spots(findings, lens),
             "spending": self._oracle.calls.spending().as_dict(),

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from distilled_filters.errors import SettingError
 from distilled_filters.training.oracle.providers import Usage
 
-__all__ = ["Calls", "Spending"]
+__all__ = ["Calls", "Spending", "is_begun"]
 
 _DAY = 24 * 3600.0
 
@@ -56,6 +56,11 @@ class Spending:
         }  # fmt: skip
 
 
+def is_begun(folder: Path) -> bool:
+    """Tell whether anything was asked into a journal's folder, one by one or by batches."""
+    return any(path.stat().st_size for path in folder.glob("*.json*"))
+
+
 class Calls:
     """An append-only journal in a folder, which one process at a time may hold.
 
@@ -68,6 +73,8 @@ class Calls:
     def __init__(self, folder: Path) -> None:
         """Name the folder; entering the context opens `calls.jsonl` in it."""
         self.path = folder / "calls.jsonl"
+        self.reserved_usd = 0.0
+        """The most that batches under way can cost, which stand in no line of the journal yet."""
         self._lock = FileLock(folder / ".lock")
         self._file: FileIO | None = None
         self._end = 0

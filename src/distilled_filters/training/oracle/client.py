@@ -406,20 +406,22 @@ class Oracle:
 
     def _affordable(self, usd_at_most: float) -> bool:
         spent = self.calls.spending()
-        return self.budget_usd is None or spent.usd + spent.in_doubt_usd + usd_at_most <= self.budget_usd
+        bound = spent.usd + spent.in_doubt_usd + self.calls.reserved_usd
+        return self.budget_usd is None or bound + usd_at_most <= self.budget_usd
 
-    def check_budget(self, usd_at_most: float) -> None:
-        """Refuse what could go beyond the budget, calls on their way counted at the most they can cost.
+    def check_budget(self, usd_at_most: float, what: str = "the next call") -> None:
+        """Refuse what could go beyond the budget, calls and batches on their way counted at the most they can cost.
 
         Raises:
             OracleStoppedError: `budget`.
         """
         if not self._affordable(usd_at_most):
-            spent = self.calls.spending()
+            spent, batches = self.calls.spending(), self.calls.reserved_usd
             raise OracleStoppedError(
                 Stop.BUDGET,
-                f"the next call may cost ${usd_at_most:.4f}; ${spent.usd:.4f} of ${self.budget_usd:g} is spent and "
-                f"up to ${spent.in_doubt_usd:.4f} in doubt. What was paid for is kept; "
+                f"{what} may cost ${usd_at_most:.4f}; ${spent.usd:.4f} of ${self.budget_usd:g} is spent and "
+                f"up to ${max(spent.in_doubt_usd, 0.0):.4f} in doubt"
+                f"{f', and open batches may cost ${batches:.4f}' if batches else ''}. What was paid for is kept; "
                 "a higher --budget goes on from here",
             )
 

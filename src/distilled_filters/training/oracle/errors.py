@@ -31,6 +31,8 @@ class Stop(StrEnum):
     BUDGET = "budget"
     RATE_LIMIT = "rate_limit"
     UNKNOWN_MODEL = "unknown_model"
+    BAD_REQUEST = "bad_request"
+    """The provider refuses a batch as a whole."""
     UNREACHABLE = "unreachable"
 
 

@@ -103,7 +103,7 @@ class Labelling:
         self._before = calls.spending()
         self._oracles = [Oracle(endpoint, calls, job.budget_usd) for endpoint in job.oracles]
         self._adjudicator = job.adjudicator and Oracle(job.adjudicator, calls, job.budget_usd)
-        if not job.batch:
+        if not (job.batch and job.oracles):
             refuse_open_batches(calls.path.parent)
 
     @property

@@ -14,6 +14,7 @@ from typing import Any
 from distilled_filters.errors import SettingError
 from distilled_filters.files import write_json, write_text
 from distilled_filters.spec import LensSpec
+from distilled_filters.training.oracle.calls import is_begun
 from distilled_filters.training.oracle.items import Item
 from distilled_filters.training.oracle.prompt import Judgement
 from distilled_filters.training.oracle.quotes import missing_quotes
@@ -67,7 +68,7 @@ class Folder:
             SettingError: when it holds labels of another filter or prompt, or another kind of file.
         """
         cls.check(path, lens)
-        if not (path / REPORT_FILE).is_file():
+        if not ((path / REPORT_FILE).is_file() and _is_begun(path)):
             path.mkdir(parents=True, exist_ok=True)
             write_json(path / REPORT_FILE, _identity(lens))
         return cls(
@@ -85,7 +86,8 @@ class Folder:
             SettingError: when it holds labels of another filter or prompt, or another kind of file.
         """
         report = path / REPORT_FILE
-        if report.is_file():
+        # After an estimate that nobody agreed to, the prompt may have been sharpened.
+        if report.is_file() and _is_begun(path):
             (earlier,) = _rows(report, whole=True)
             for key, now in _identity(lens).items():
                 if earlier.get(key) != now:
@@ -93,7 +95,7 @@ class Folder:
                         f"{path} holds labels of another {key}: {earlier.get(key)}, now {now}. "
                         "Choose another --output: readings under two prompts are no readings of one lens"
                     )
-        elif (path / _LABELS).exists():
+        elif not report.is_file() and (path / _LABELS).exists():
             raise SettingError(f"{path} has a {_LABELS} that `distillery label` did not write; choose another --output")
 
     def forget_changed(self, items: Iterable[Item]) -> None:
@@ -137,6 +139,10 @@ class Folder:
         for name, rows in files.items():
             write_text(self.path / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         write_json(self.path / REPORT_FILE, report)
+
+
+def _is_begun(path: Path) -> bool:
+    return is_begun(path / "raw") or any(_rows(path / _READINGS))
 
 
 def _identity(lens: LensSpec) -> dict[str, str]:

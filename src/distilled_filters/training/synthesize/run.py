@@ -20,11 +20,10 @@ from distilled_filters.errors import RecordError, SettingError
 from distilled_filters.files import write_json, write_json_lines
 from distilled_filters.registry import newest_folder
 from distilled_filters.spec import LensSpec
-from distilled_filters.training.asking import ask_all, claim
+from distilled_filters.training.asking import ask_all, claim, failures_of
 from distilled_filters.training.oracle.calls import Calls
 from distilled_filters.training.oracle.client import Oracle, check_endpoint
 from distilled_filters.training.oracle.costs import Estimate, Progress, estimate
-from distilled_filters.training.oracle.errors import AnswerError
 from distilled_filters.training.oracle.prompt import Prompt, read_prompt
 from distilled_filters.training.oracle.providers import Endpoint
 from distilled_filters.training.prepare.duplicates import NEAR_COPY, CopyIndex, normalised
@@ -130,7 +129,7 @@ class Writing:
             "by_kind": dict(Counter(row["target"]["kind"] for row in kept)),
             "by_language": dict(Counter(row["language"] for row in kept)),
             "near_copies": len(refused),
-            "failed": dict(Counter(answer.problem.value for answer in answers if isinstance(answer, AnswerError))),
+            **failures_of(answers),
             "spending": self._oracle.calls.spending().as_dict(),
             "stopped": stopped and {"reason": stopped.stop.value, "message": str(stopped)},
         }

@@ -63,7 +63,8 @@ async def ask_in_batches(
         pending = asking.pending(questions)
         if not pending:
             break
-        oracle.check_budget(sum(BATCH_SHARE * oracle.usd_at_most(body) for body in pending.values()))
+        usd_at_most = sum(BATCH_SHARE * oracle.usd_at_most(body) for body in pending.values())
+        oracle.check_budget(usd_at_most, f"a batch of {len(pending):,} requests")
         for chunk in asking.chunks(pending):
             await asking.submit(chunk)
         await asking.collect()
@@ -76,9 +77,9 @@ def refuse_open_batches(folder: Path) -> None:
     Raises:
         SettingError: when there is a batch without its results.
     """
-    waiting = [entry.id or entry.tag for entry in _read(folder) if not entry.collected]
+    waiting = [f"{entry.id or entry.tag} of {entry.model}" for entry in _read(folder) if not entry.collected]
     if waiting:
-        raise SettingError(f"{folder} waits for the batch {', '.join(waiting)}; go on with --batch")
+        raise SettingError(f"{folder} waits for the batch {', '.join(waiting)}; go on with --batch and that --model")
 
 
 class _Asking:
@@ -89,6 +90,7 @@ class _Asking:
     ) -> None:
         self._oracle, self._provider, self._folder, self._poll, self._say = oracle, provider, folder, poll, say
         self._entries = _read(folder)
+        self._reserve()
         self.failed: dict[str, AnswerError] = {}
 
     def pending(self, questions: Sequence[Question[Any]]) -> dict[str, Body]:
@@ -123,8 +125,8 @@ class _Asking:
                 entry.id = await self._provider.submit(
                     entry.tag, [self._provider.request(call, body) for call, body in bodies.items()]
                 )
-        except (AnswerError, OracleStoppedError) as error:
-            if not (isinstance(error, OracleStoppedError) and error.stop is Stop.UNREACHABLE):
+        except OracleStoppedError as error:
+            if error.stop is not Stop.UNREACHABLE:
                 # Refused, so there is none to wait for.
                 self._entries.remove(entry)
                 self._write()
@@ -137,7 +139,7 @@ class _Asking:
         for entry in list(self._entries):
             if entry.collected or entry.model != self._oracle.endpoint.model:
                 continue
-            with self._named_errors():
+            with self._named_errors(entry.id):
                 if entry.id is None:
                     known = [each.id for each in self._entries if each.id]
                     entry.id = await self._provider.find(entry, known, self._ended)
@@ -201,6 +203,13 @@ class _Asking:
 
     def _write(self) -> None:
         write_json(self._folder / _STATE, [asdict(entry) for entry in self._entries])
+        self._reserve()
+
+    def _reserve(self) -> None:
+        """Hold back what open batches can cost, those of other models too: the budget is the folder's."""
+        self._oracle.calls.reserved_usd = sum(
+            entry.calls * entry.usd_at_most for entry in self._entries if not entry.collected
+        )
 
     @contextmanager
     def _typed_errors(self) -> Iterator[None]:
@@ -212,14 +221,22 @@ class _Asking:
             raise TransientError(f"a reply that is not of the protocol: {error!r}") from error
 
     @contextmanager
-    def _named_errors(self) -> Iterator[None]:
+    def _named_errors(self, id_: str | None = None) -> Iterator[None]:
         endpoint = self._oracle.endpoint
         try:
             with self._typed_errors():
                 yield
         except TransientError as error:
             raise OracleStoppedError(Stop.UNREACHABLE, f"{error}; run the same command again") from None
+        except AnswerError as error:
+            raise OracleStoppedError(Stop.BAD_REQUEST, f"{endpoint.base_url} refuses the batch: {error}") from None
         except OracleStoppedError as error:
+            if error.stop is Stop.UNKNOWN_MODEL and id_ is not None:
+                message = (
+                    f"{endpoint.base_url} does not know the batch {id_}: {error}. If it is gone for good, take it out "
+                    f"of {self._folder / _STATE}; its questions are then asked, and paid for, again"
+                )
+                raise OracleStoppedError(Stop.UNKNOWN_MODEL, message) from None
             if error.stop is Stop.UNKNOWN_MODEL:
                 message = f"{endpoint.base_url} has no batches, or not of this model: {error}"
                 raise OracleStoppedError(Stop.UNKNOWN_MODEL, message) from None
@@ -228,4 +245,10 @@ class _Asking:
 
 def _read(folder: Path) -> list[Entry]:
     path = folder / _STATE
-    return [Entry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+    try:
+        return [Entry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+    except (ValueError, TypeError) as error:
+        raise SettingError(
+            f"{path} is damaged: {error}. It names the batches that are paid for: restore it, or remove it "
+            "if the provider has no batch whose results are missing here"
+        ) from None

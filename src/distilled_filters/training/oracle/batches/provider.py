@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import openai
+from openai import RequestOptions
 
 from distilled_filters.training.oracle.client import Oracle
 from distilled_filters.training.oracle.errors import Problem
@@ -104,7 +105,10 @@ class Api:
     def __init__(self, oracle: Oracle, root: str, headers: Mapping[str, str]) -> None:
         """Name the address that paths are added to."""
         self._oracle, self._root = oracle, root.rstrip("/")
-        self._headers: dict[str, str | openai.Omit] = {"Authorization": openai.Omit(), **headers}
+        # A redirect to another address would take the key along: only `Authorization` is left out there.
+        self._options: RequestOptions = {
+            "headers": {"Authorization": openai.Omit(), **headers}, "follow_redirects": False,
+        }  # fmt: skip
 
     async def get(self, path: str, **query: str) -> Body:
         """Return the JSON object at a path."""
@@ -112,16 +116,12 @@ class Api:
 
     async def text(self, path: str, **query: str) -> str:
         """Return the text at a path, without the key."""
-        text = await self._oracle.client.get(
-            self._root + path, cast_to=str, options={"headers": self._headers, "params": query}
-        )
+        text = await self._oracle.client.get(self._root + path, cast_to=str, options={**self._options, "params": query})
         return self._oracle.redacted_reply(text)
 
     async def post(self, path: str, body: Body) -> Body:
         """Send a JSON object; returns the one that comes back."""
-        text = await self._oracle.client.post(
-            self._root + path, cast_to=str, body=body, options={"headers": self._headers}
-        )
+        text = await self._oracle.client.post(self._root + path, cast_to=str, body=body, options=self._options)
         return _object(self._oracle.redacted_reply(text))
 
 
