@@ -83,8 +83,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--articles", type=int, default=100_000, metavar="N", help="how many (default: 100000)")
     parser.add_argument(
-        "--scaling-articles", type=int, default=8_000, metavar="N",
-        help="how many of them all numbers of workers are compared on (default: 8000)",
+        "--scaling-articles", type=int, default=30_000, metavar="N",
+        help="how many of them all numbers of workers are compared on (default: 30000)",
     )  # fmt: skip
     parser.add_argument("--engine", default=",".join(_ENGINES), help="of local,ray,spark (default: all)")
     parser.add_argument("--workers", default="1,2", help="numbers of workers, one thread each (default: 1,2)")

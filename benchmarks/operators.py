@@ -23,6 +23,8 @@ __all__ = ["main"]
 _DIMS, _WIDE, _HEADS = 384, 1536, 12
 _CONTRIB = "com.microsoft"
 _CALLS = 60
+# Articles packed into one call, where they are short.
+_PACKED, _SHORT = 8, 32
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -45,6 +47,17 @@ def main() -> None:
         "scale": np.full(3 * _DIMS, 0.01, np.float32),
         "bias": floats(3 * _DIMS),
     }
+    inner: Arrays = {
+        "fp32": floats(_DIMS, _WIDE),
+        "weight": draw.integers(-60, 60, (_DIMS, _WIDE)).astype(np.int8),
+        "scale": np.full(_WIDE, 0.01, np.float32),
+        "bias": floats(_WIDE),
+        "in_scale": np.array(0.03, np.float32),
+        "in_zero": np.array(128, np.uint8),
+        "out_scale": np.array(0.05, np.float32),
+        "weight_zero": np.zeros(_WIDE, np.int8),
+    }
+    product = _node("DynamicQuantizeMatMul", ["x", "weight", "scale", "", "bias"], ["y"], _CONTRIB)
     parts: dict[str, tuple[Arrays, Arrays, dict[str, list[onnx.NodeProto]]]] = {
         "skip and norm": (hidden, norm, {
             "SkipLayerNormalization": [
@@ -71,6 +84,20 @@ def main() -> None:
             "Add, Gelu": [_node("Add", ["x", "bias"], ["s"]), _node("Gelu", ["s"], ["y"])],
             "Gelu, the bias in the product before it": [_node("Gelu", ["x"], ["y"])],
         }),
+        "product": (hidden, inner, {
+            "MatMul, fp32": [_node("MatMul", ["x", "fp32"], ["s"]), _node("Add", ["s", "bias"], ["y"])],
+            "DynamicQuantizeMatMul": [product],
+            "static: QuantizeLinear, QLinearMatMul, DequantizeLinear": [
+                _node("QuantizeLinear", ["x", "in_scale", "in_zero"], ["q"]),
+                _node(
+                    "QLinearMatMul",
+                    ["q", "in_scale", "in_zero", "weight", "scale", "weight_zero", "out_scale", "in_zero"],
+                    ["p"],
+                ),
+                _node("DequantizeLinear", ["p", "out_scale", "in_zero"], ["s"]),
+                _node("Add", ["s", "bias"], ["y"]),
+            ],
+        }),
     }  # fmt: skip
     table = Table("part", "operators", "ms", "share", title=f"{tokens} tokens, one layer")
     for part, (feed, constants, ways) in parts.items():
@@ -80,6 +107,10 @@ def main() -> None:
             first = first or milliseconds
             table.add_row(part, way, f"{milliseconds:.3f}", f"{milliseconds / first:.2f}")
             part = ""
+    alone = _PACKED * _least([product], {"x": floats(1, _SHORT, _DIMS)}, inner)
+    packed = _least([product], {"x": floats(1, _PACKED * _SHORT, _DIMS)}, inner)
+    table.add_row(f"product, {_PACKED} articles of {_SHORT} tokens", "a call each", f"{alone:.3f}", "1.00")
+    table.add_row("", "packed into one call", f"{packed:.3f}", f"{packed / alone:.2f}")
     Console().print(table)
 
 
