@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
+from distilled_filters.service.server import serve
+from distilled_filters.service.settings import Settings
 from tests.conftest import SNIPPET
 from tests.service.conftest import serving
 
@@ -48,3 +52,18 @@ def test_a_killed_server_leaves_its_feedback_whole(tmp_path: Path) -> None:
         process.popen.wait(10)
     (file,) = tmp_path.glob("*.jsonl")
     assert file.read_text(encoding="utf-8").splitlines() == kept
+
+
+def test_no_answer_waits_for_an_acknowledgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    inherited: list[int] = []
+
+    def run(_: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        (listener,) = sockets
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as connection:
+            inherited.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    serve(["uplifting"], Settings(), host="127.0.0.1", port=0, threads=1, say=lambda _: None)
+    assert inherited
+    assert all(inherited)

@@ -53,6 +53,9 @@ def serve(
     except OSError as error:
         raise SettingError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     with listener:
+        # Connections inherit it. asyncio leaves sockets alone whose protocol is not named, as here, and the
+        # end of every answer would wait 40 ms for the client's delayed acknowledgement of its beginning.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         served = Served(filters, threads=threads)
         for name, problem in served.problems.items():
             say(f"warning: {name} cannot score, and answers with the status `error`: {problem}")
