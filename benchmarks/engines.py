@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,7 +39,6 @@ ROOT = Path(__file__).parents[1]
 _WATCH = ROOT / "tests" / "integrations" / "watch"
 _LOG = "DISTILLED_FILTERS_TEST_LOG"
 _RUN = Path(__file__).with_name("engine_run.py")
-_LENGTHS = (13, 18)
 _FILE_ROWS = 500
 _ENGINES = ("local", "ray", "spark")
 
@@ -50,7 +49,7 @@ def main() -> None:
         folder = Path(name)
         copy_filters(folder / "filters")
         results = _begin(options, repr(scoring_of(folder, threads=1)))
-        _write_articles(folder / "articles", options.articles)
+        _write_articles(folder / "articles", options.articles, options.words)
         for run in _plan(options):
             if run.key in results["runs"]:
                 continue
@@ -60,7 +59,7 @@ def main() -> None:
             write_json(options.out, results)
     show(_text(results))
     if options.page:
-        fill(options.page, "engines", _text(results))
+        fill(options.page, options.mark, _text(results))
     if not _agree(results["runs"]):
         sys.exit("the runs do not agree on rows and scores")
 
@@ -89,14 +88,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engine", default=",".join(_ENGINES), help="of local,ray,spark (default: all)")
     parser.add_argument("--workers", default="1,2", help="numbers of workers, one thread each (default: 1,2)")
     parser.add_argument("--kill", action="store_true", help="also kill a worker midway through all articles")
+    parser.add_argument(
+        "--words", type=int, nargs=2, default=[13, 18], metavar=("FEWEST", "MOST"),
+        help="words of an article (default: 13 18)",
+    )  # fmt: skip
     parser.add_argument("--page", type=Path, metavar="PAGE.md", help="write the table between this page's marks")
+    parser.add_argument("--mark", default="engines", help="what the marks are called (default: engines)")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "engines.json", metavar="JSON")
     return parser.parse_args()
 
 
 def _begin(options: argparse.Namespace, filters: str) -> dict[str, Any]:
     """Take up earlier results of the same settings, or begin anew."""
-    out, settings = options.out, {"words": list(_LENGTHS), "seed": SEED, "filters": filters}
+    out, settings = options.out, {"words": options.words, "seed": SEED, "filters": filters}
     if not out.exists():
         return {"settings": settings, "machine": machine_of(1), "runs": {}}
     results: dict[str, Any] = json.loads(out.read_text("utf-8"))
@@ -119,15 +123,15 @@ def _plan(options: argparse.Namespace) -> Iterator[_Run]:
     yield from (_Run(engine, workers, few) for engine in engines for workers in numbers)
 
 
-def _write_articles(folder: Path, count: int) -> None:
-    """Write short articles in many files, so that engines have parts to share out."""
+def _write_articles(folder: Path, count: int, words: Sequence[int]) -> None:
+    """Write articles of so many words in many files, so that engines have parts to share out."""
     chance = random.Random(SEED)
     folder.mkdir()
     for first in range(0, count, _FILE_ROWS):
         rows = [
             {"id": number, "title": f"Report {number}", "content": " ".join(chance.choices(WORDS, k=length))}
             for number in range(first, min(first + _FILE_ROWS, count))
-            for length in [chance.randint(*_LENGTHS)]
+            for length in [chance.randint(*words)]
         ]
         parquet.write_table(pyarrow.Table.from_pylist(rows), folder / f"{first:08}.parquet")
 
