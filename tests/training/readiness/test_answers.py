@@ -28,7 +28,7 @@ def test_a_written_file_has_each_answer_under_its_question(tmp_path: Path) -> No
     ("text", "message"),
     [
         ('need = "money"', r"need: .*'format'.*not 'money'"),
-        ("reviewed_share = 12", r"reviewed_share: .*less than or equal to 1, not 12"),
+        ("reviewed_share = 12", r"reviewed_share: .*1 or less, not 12"),
         ("labelling_usd = -1", r"labelling_usd"),
         ("labeling_usd = 1", r"labeling_usd: unknown key.*the keys are need, .*labelling_usd"),
         ("need = ", "neither readable TOML"),
