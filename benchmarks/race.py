@@ -1,4 +1,4 @@
-"""Race this library against its peers on real articles: `python benchmarks/race.py --data DATA --encoder BASE`.
+"""Race this library against its peers on labelled articles: `python benchmarks/race.py --data DATA --encoder BASE`.
 
 One run, one table: articles a second of everyone on the same articles at their own lengths, taken in
 turn, and how well everyone ranks them where the data has labels. Peers may live in an interpreter of
@@ -281,7 +281,7 @@ def _text(document: dict[str, Any]) -> str:
     names = ("", "articles/s", compared, "of the limit", "$ a million", "MiB", "AP, medium", "Spearman", "reads")
     left_out = "".join(f"\nLeft out: {key}: {reason}.\n" for key, reason in document["skipped"].items())
     return (
-        f"{facts['n']} real articles of {facts['tokens']:.0f} tokens, {facts['tokens_read']:.0f} of them read; "
+        f"{facts['n']} articles of {facts['tokens']:.0f} tokens, {facts['tokens_read']:.0f} of them read; "
         f"{machine['cpu']}, {machine['threads']} threads, load {machine['load_average_before']} before; "
         f"${document['price']:.2f} an hour. Peers' encoder: {document['encoder']}; their heads are fitted on "
         f"{facts['training']:,} articles of the training split.\n\n{table(names, rows)}{left_out}"

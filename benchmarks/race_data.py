@@ -1,4 +1,4 @@
-"""What the race is run on: real articles of the test split, the training articles for heads, and the truth."""
+"""What the race is run on: articles of the test split, the training articles for heads, and the truth."""
 
 from __future__ import annotations
 

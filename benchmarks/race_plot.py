@@ -62,7 +62,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
         axis.tick_params(axis="y", length=0)
         axis.spines[["top", "right", "left"]].set_visible(False)
     figure.suptitle(
-        f"{facts['n']} real articles of {facts['tokens']:.0f} tokens, {facts['tokens_read']:.0f} read; "
+        f"{facts['n']} articles of {facts['tokens']:.0f} tokens, {facts['tokens_read']:.0f} read; "
         f"{machine['cpu']}, {machine['threads']} threads"
     )
     figure.savefig(path, dpi=150)
