@@ -28,10 +28,9 @@ from safetensors.numpy import load_file, save_file
 import distilled_filters
 from distilled_filters import registry
 from distilled_filters.checkpoints import sha256_of
-from distilled_filters.filter import Filter
+from distilled_filters.filter import Filter, load
 from distilled_filters.panel import Panel
 from distilled_filters.preprocess import Preprocessor
-from distilled_filters.registry import load
 from distilled_filters.scorers.linear import LinearScorer
 from distilled_filters.scorers.onnx import Backbone
 from distilled_filters.spec import LensSpec

@@ -26,8 +26,7 @@ from distilled_filters.errors import (
     SpecError,
     UnknownFilterError,
 )
-from distilled_filters.filter import Filter
-from distilled_filters.registry import load
+from distilled_filters.filter import Filter, load
 from distilled_filters.result import Score
 from distilled_filters.status import Status
 from tests.conftest import (

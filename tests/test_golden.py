@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from distilled_filters.errors import SpecError
-from distilled_filters.filter import Filter
+from distilled_filters.filter import Filter, load
 from distilled_filters.golden import TOLERANCE, Deviation, check_golden, expectation, read_golden, record_golden
-from distilled_filters.registry import load
 from tests.conftest import FILTERS, LANGUAGES, SHIPPED, SNIPPET, Document, House, rows
 
 

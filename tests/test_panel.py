@@ -17,10 +17,9 @@ import onnxruntime
 import pytest
 
 from distilled_filters.errors import ChecksumError, RecordError, SettingError
-from distilled_filters.filter import Filter
+from distilled_filters.filter import Filter, load
 from distilled_filters.panel import BrokenFilterWarning, Panel
 from distilled_filters.preprocess import Preprocessor, Window
-from distilled_filters.registry import load
 from distilled_filters.scorers import onnx
 from distilled_filters.scorers.onnx import Backbone
 from distilled_filters.status import Status

@@ -13,9 +13,9 @@ import pytest
 import distilled_filters
 from distilled_filters import registry
 from distilled_filters.errors import DuplicateFilterError, IncompatibleEngineError, SpecError, UnknownFilterError
-from distilled_filters.filter import Filter
+from distilled_filters.filter import Filter, load
 from distilled_filters.panel import BrokenFilterWarning, Panel
-from distilled_filters.registry import available, filter_names, load, newest_folders
+from distilled_filters.registry import available, filter_names, newest_folders
 from distilled_filters.status import Status
 from tests.conftest import FILTERS, SHIPPED, SNIPPET, House, edited, flip_byte, run_python
 

@@ -9,9 +9,8 @@ import pytest
 
 from distilled_filters import threads
 from distilled_filters.errors import SettingError
-from distilled_filters.filter import Filter
+from distilled_filters.filter import Filter, load
 from distilled_filters.panel import Panel
-from distilled_filters.registry import load
 from distilled_filters.scorers.onnx import Backbone
 from distilled_filters.threads import THREADS_VARIABLE, thread_count
 from tests.conftest import House

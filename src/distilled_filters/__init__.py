@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distilled_filters.article import Article as Article
     from distilled_filters.filter import Filter as Filter
+    from distilled_filters.filter import load as load
     from distilled_filters.panel import Panel as Panel
     from distilled_filters.registry import Available as Available
     from distilled_filters.registry import available as available
-    from distilled_filters.registry import load as load
     from distilled_filters.result import Provenance as Provenance
     from distilled_filters.result import Score as Score
     from distilled_filters.result import TokenUse as TokenUse
@@ -46,7 +46,7 @@ _HOMES = {
     "Status": "status",
     "TokenUse": "result",
     "available": "registry",
-    "load": "registry",
+    "load": "filter",
 }
 
 __all__ = [*_HOMES, "__version__"]
@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
         value = importlib.import_module(f"{__name__}.{name}")
     else:
         from distilled_filters.errors import UnknownFilterError
-        from distilled_filters.registry import load
+        from distilled_filters.filter import load
 
         try:
             value = load(name)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import distilled_filters
-from distilled_filters import checkpoints, decision
+from distilled_filters import checkpoints, decision, registry
 from distilled_filters.article import Article, record_id
 from distilled_filters.calibration import Calibration
 from distilled_filters.errors import IncompatibleEngineError, RecordError, UnknownFilterError
 from distilled_filters.hub import Progress
+from distilled_filters.installed import check_recorded
 from distilled_filters.parallel import in_thread, ordered_map
 from distilled_filters.result import Provenance, Score, Status
 from distilled_filters.scorers.base import Answer, Part, Reading, Scorer, Source
@@ -23,7 +24,7 @@ from distilled_filters.threads import thread_count
 if TYPE_CHECKING:
     from distilled_filters.spec import Checkpoint
 
-__all__ = ["Filter", "score_together"]
+__all__ = ["Filter", "load", "score_together"]
 
 
 class Filter:
@@ -77,7 +78,8 @@ class Filter:
             "checkpoint": checkpoint, "threads": threads, "device": device, "precision": precision
         }  # fmt: skip
         self._requirement = requirement
-        self.source = Source(self.folder, self.spec, self.checkpoint, _backbones(self.folder), device, precision)
+        backbones = (self.folder.parent.parent / "backbones", registry.embedded_folder() / "backbones")
+        self.source = Source(self.folder, self.spec, self.checkpoint, backbones, device, precision)
         self._opened: dict[str, Scorer] = {}
         parts = [part.weights for part in self.parts]
         self.provenance = Provenance(
@@ -221,8 +223,6 @@ class Filter:
     def __getattr__(self, attribute: str) -> Filter:
         """`uplifting.v1` is the newest installed version with that major number."""
         if attribute[:1] == "v" and attribute[1:].isdigit():
-            from distilled_filters.registry import load
-
             try:
                 pinned = load(f"{self.name}=={attribute[1:]}.*", **self._arguments)
             except UnknownFilterError as error:
@@ -294,15 +294,39 @@ def score_together(filters: Sequence[Filter], article: object, *, strict: bool =
     return scores
 
 
-def _backbones(folder: Path) -> tuple[Path, Path]:
-    from distilled_filters.registry import embedded_folder
+def load(
+    requirement: str,
+    *,
+    checkpoint: str | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+) -> Filter:
+    """Return an installed filter by name, or by name and version range such as `"uplifting==1.*"`.
 
-    return folder.parent.parent / "backbones", embedded_folder() / "backbones"
+    The newest installed version that satisfies the range is taken (PEP 440). Weights are
+    opened on first use. The other arguments are `Filter`'s.
+
+    Raises:
+        UnknownFilterError: naming what is installed and the nearest names.
+        SpecError: when the filter's spec breaks a rule or asks for another engine.
+        ChecksumError: when a spec is not the one its distribution was built with.
+        DuplicateFilterError: when two distributions claim the name.
+    """
+    found = registry.find(requirement)
+    each = Filter(
+        found.folder,
+        checkpoint=checkpoint,
+        threads=threads,
+        requirement=found.requirement,
+        device=device,
+        precision=precision,
+    )
+    for backbone in {part.backbone_folder for part in each.parts}:
+        for owner in {found.distribution, registry.LIBRARY}:
+            check_recorded(backbone / "backbone.toml", owner)
+    return each
 
 
 def _restore(requirement: str | None, folder: str, arguments: dict[str, Any]) -> Filter:
-    if requirement is None:
-        return Filter(folder, **arguments)
-    from distilled_filters.registry import load
-
-    return load(requirement, **arguments)
+    return Filter(folder, **arguments) if requirement is None else load(requirement, **arguments)

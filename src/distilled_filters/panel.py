@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from distilled_filters.errors import DistilledFiltersError, RecordError, SettingError
-from distilled_filters.filter import Filter, score_together
+from distilled_filters.filter import Filter, load, score_together
 from distilled_filters.parallel import in_thread, ordered_map
-from distilled_filters.registry import filter_names, load
+from distilled_filters.registry import filter_names
 from distilled_filters.result import Score
 from distilled_filters.status import Status
 from distilled_filters.threads import thread_count

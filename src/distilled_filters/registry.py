@@ -23,18 +23,18 @@ from typing import TYPE_CHECKING
 from distilled_filters.errors import CheckpointError, DuplicateFilterError, SpecError, UnknownFilterError
 
 if TYPE_CHECKING:
-    from distilled_filters.filter import Filter
     from distilled_filters.spec import FilterSpec
 
 __all__ = [
     "ENTRY_POINT_GROUP",
     "LIBRARY",
     "Available",
+    "Installed",
     "available",
     "did_you_mean",
     "distribution_of",
     "filter_names",
-    "load",
+    "find",
     "newest_folder",
     "newest_folders",
     "wheel_name",
@@ -58,6 +58,15 @@ class Available:
     distribution: str
     folder: Path | None
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One installed filter version that can be used, and the requirement that pins it."""
+
+    folder: Path
+    distribution: str
+    requirement: str
 
 
 def embedded_folder() -> Path:
@@ -92,29 +101,18 @@ def available() -> list[Available]:
     return found
 
 
-def load(
-    requirement: str,
-    *,
-    checkpoint: str | None = None,
-    threads: int | None = None,
-    device: str | None = None,
-    precision: str | None = None,
-) -> Filter:
-    """Return a filter by name, or by name and version range such as `"uplifting==1.*"`.
+def find(requirement: str) -> Installed:
+    """Return the newest installed version that satisfies a name or a range such as `"uplifting==1.*"`.
 
-    The newest installed version that satisfies the range is taken, by the rules of
-    `packaging` (PEP 440). Weights are opened on first use. The other arguments are `Filter`'s.
+    Ranges are read by the rules of `packaging` (PEP 440).
 
     Raises:
         UnknownFilterError: naming what is installed and the nearest names.
-        SpecError: when the filter's spec breaks a rule or asks for another engine.
+        SpecError: when the filter's spec breaks a rule.
         ChecksumError: when a spec is not the one its distribution was built with.
         DuplicateFilterError: when two distributions claim the name.
     """
     from packaging.requirements import InvalidRequirement, Requirement
-
-    from distilled_filters.filter import Filter
-    from distilled_filters.installed import check_recorded
 
     try:
         parsed = Requirement(requirement)
@@ -127,24 +125,16 @@ def load(
     others = []
     broken: SpecError | CheckpointError | None = None
     for version in home.versions():
-        folder = version.folder
         try:
             spec = _spec(version, parsed.name)
         except (SpecError, CheckpointError) as error:
             # Never fall back silently from a broken version that was asked for to an older one.
-            if parsed.specifier.contains(f"{folder.name[1:]}.0.0"):
+            if parsed.specifier.contains(f"{version.folder.name[1:]}.0.0"):
                 raise
             broken = error
             continue
         if parsed.specifier.contains(spec.version):
-            pinned = f"{spec.name}=={spec.version}"
-            each = Filter(
-                folder, checkpoint=checkpoint, threads=threads, requirement=pinned, device=device, precision=precision
-            )
-            for backbone in {part.backbone_folder for part in each.parts}:
-                for owner in {version.distribution, LIBRARY}:
-                    check_recorded(backbone / "backbone.toml", owner)
-            return each
+            return Installed(version.folder, version.distribution, f"{spec.name}=={spec.version}")
         others.append(spec.version)
     if broken is not None:
         raise broken

@@ -13,8 +13,8 @@ import pytest
 
 from distilled_filters.cli.checks import file_checks
 from distilled_filters.errors import ChecksumError, DistilledFiltersError
-from distilled_filters.filter import Filter
-from distilled_filters.registry import available, load
+from distilled_filters.filter import Filter, load
+from distilled_filters.registry import available
 from distilled_filters.training.publish import wheel as wheel_module
 from distilled_filters.training.publish.bundle import PublishError
 from distilled_filters.training.publish.wheel import package

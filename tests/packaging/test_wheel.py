@@ -67,12 +67,12 @@ def test_the_wheel_holds_only_what_ships(wheel: Path) -> None:
 # Every file of an embedded filter and of its backbone, one after the other with one byte flipped: who refuses it?
 FLIPPED = """
 import json
-from distilled_filters import registry
+from distilled_filters import load
 from distilled_filters.cli.checks import file_checks
 from distilled_filters.errors import DistilledFiltersError
 from distilled_filters.scorers import onnx
-folder = registry.load("uplifting").folder
-backbone = registry.load("uplifting").backbone_folder
+folder = load("uplifting").folder
+backbone = load("uplifting").backbone_folder
 answers = {}
 for path in sorted([*folder.iterdir(), *backbone.iterdir()]):
     content = path.read_bytes()
@@ -80,7 +80,7 @@ for path in sorted([*folder.iterdir(), *backbone.iterdir()]):
     path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     onnx._open.clear()
     try:
-        filter = registry.load("uplifting", threads=1).load()
+        filter = load("uplifting", threads=1).load()
     except DistilledFiltersError as error:
         answers[path.name] = ["load", str(error)]
     else:

@@ -33,9 +33,8 @@ from distilled_filters.errors import (  # noqa: E402
     SpecError,
     UnknownFilterError,
 )
-from distilled_filters.filter import Filter  # noqa: E402
+from distilled_filters.filter import Filter, load  # noqa: E402
 from distilled_filters.panel import Panel  # noqa: E402
-from distilled_filters.registry import load  # noqa: E402
 from distilled_filters.scorers import decoder, placement  # noqa: E402
 from distilled_filters.scorers.base import Reading  # noqa: E402
 from distilled_filters.scorers.lora import LoraScorer  # noqa: E402

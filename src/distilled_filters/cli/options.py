@@ -43,8 +43,7 @@ def find_filter(requirement: str) -> Filter:
     Raises:
         DistilledFiltersError: when it is unknown or broken.
     """
-    from distilled_filters.filter import Filter
-    from distilled_filters.registry import load
+    from distilled_filters.filter import Filter, load
 
     # Looking at a filter takes no threads, so a wrong setting of theirs must not matter.
     return Filter(requirement, threads=1) if _is_folder(requirement) else load(requirement, threads=1)

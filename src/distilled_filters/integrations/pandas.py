@@ -6,11 +6,10 @@ frame.distilled.score(filters=["uplifting"]).nlargest(10, "uplifting_weighted_av
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from distilled_filters.filter import Filter
 from distilled_filters.integrations.batches import Scoring, missing_extra
+from distilled_filters.integrations.frames import Distilled
 
 try:
     import pandas
@@ -21,34 +20,10 @@ __all__ = ["DistilledAccessor", "records"]
 
 
 @pandas.api.extensions.register_dataframe_accessor("distilled")
-class DistilledAccessor:
+class DistilledAccessor(Distilled[pandas.DataFrame]):
     """What `frame.distilled` is."""
 
-    def __init__(self, frame: pandas.DataFrame) -> None:
-        """Keep the frame, as pandas does for accessors."""
-        self._frame = frame
-
-    def score(
-        self,
-        filters: Iterable[Filter | str] | None = None,
-        *,
-        title: str | None = None,
-        content: str | None = None,
-        threads: int | None = None,
-    ) -> pandas.DataFrame:
-        """Return a copy of the frame with columns of scores behind its own; index and order stay.
-
-        Args:
-            filters: Filters or requirements such as `"uplifting==1.*"`; None for all installed.
-            title: The column of titles; None for `title` or `headline`, where there is one.
-            content: The column of texts; None for `content`, `text` or `body`.
-            threads: Articles scored at once, as for `Filter`.
-
-        Raises:
-            DistilledFiltersError: when the filters cannot be found, used together or
-                opened, or the frame lacks its columns.
-        """
-        scoring = Scoring(filters, title=title, content=content, threads=threads)
+    def _with_scores(self, scoring: Scoring) -> pandas.DataFrame:
         columns = scoring.score(records(self._frame, scoring))
         types = {str: "string", float: "float64"}
         scores = {

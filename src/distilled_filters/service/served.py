@@ -11,9 +11,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from distilled_filters.article import record_id
 from distilled_filters.errors import SettingError, UnknownFilterError
-from distilled_filters.filter import Filter
+from distilled_filters.filter import Filter, load
 from distilled_filters.panel import Panel
-from distilled_filters.registry import did_you_mean, filter_names, load
+from distilled_filters.registry import did_you_mean, filter_names
 from distilled_filters.service.schema import FilterRow, ScoreRow
 from distilled_filters.status import Status
 from distilled_filters.threads import thread_count
