@@ -229,7 +229,8 @@ class Filter:
                 raise AttributeError(str(error)) from error
             self.__dict__[attribute] = pinned
             return pinned
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
+        # Raises what a property raised, if it is one that brought Python here.
+        return object.__getattribute__(self, attribute)  # type: ignore[no-any-return]
 
     def __reduce__(self) -> tuple[Callable[..., Filter], tuple[Any, ...]]:
         """Pickle how to find the filter, never its weights (AC11)."""
