@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import distilled_filters
+from distilled_filters import filter as filter_module
 from distilled_filters.article import Article
 from distilled_filters.errors import (
     CheckpointError,
@@ -30,6 +31,7 @@ from distilled_filters.filter import Filter, load
 from distilled_filters.result import Score
 from distilled_filters.status import Status
 from tests.conftest import (
+    FILTERS,
     ROOT,
     SHIPPED,
     SNIPPET,
@@ -531,3 +533,14 @@ def test_a_filter_says_what_it_is(uplifting: Filter) -> None:
     assert not hasattr(uplifting, "scores")
     with pytest.raises(AttributeError, match="'Filter' object has no attribute 'scroe'"):
         _ = uplifting.scroe
+
+
+def test_what_goes_wrong_inside_a_property_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as an attribute that the filter lacks."""
+
+    def broken(source: object) -> None:
+        raise AttributeError("the runtime has no such call")
+
+    monkeypatch.setattr(filter_module, "open_scorer", broken)
+    with pytest.raises(AttributeError, match="the runtime has no such call"):
+        Filter(FILTERS / "uplifting" / "v1").load()

@@ -134,6 +134,7 @@ def test_teachers_of_something_else_are_refused(workshop: Workshop, tmp_path: Pa
     other = tmp_path / "base"
     shutil.copytree(workshop.base, other)
     tokenizer = json.loads((other / "tokenizer.json").read_text())
-    tokenizer["model"]["vocab"] |= {"the": 9, "a": 8}
+    vocabulary = tokenizer["model"]["vocab"]
+    tokenizer["model"]["vocab"] = {word: vocabulary[word] for word in vocabulary if word.startswith("<")}
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
-    refused(lambda record: record["recipe"].update(base=str(other)), "reads other tokens")
+    refused(lambda record: record["recipe"].update(base=str(other)), "cannot read 140 training articles, such as")

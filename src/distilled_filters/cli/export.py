@@ -148,10 +148,11 @@ def _export_expert(
 
         from distilled_filters.cli.terminal import write_json
 
-        write_json(asdict(written) | {"folder": str(written.folder)})
+        write_json(asdict(written) | {"folders": list(map(str, written.folders))})
         return
+    folders = ", ".join(map(str, written.folders))
     typer.echo(
-        f"exported: {written.folder}, {written.size / 1e6:.1f} MB; raw scores moved by {written.moved:.5f} at most on "
+        f"exported: {folders}, {written.size / 1e6:.1f} MB; raw scores moved by {written.moved:.5f} at most on "
         f"{written.articles} golden articles. Next: distillery calibrate --data DATA --checkpoint {written.checkpoint}"
     )
 

@@ -56,7 +56,7 @@ def command(
     method: Annotated[
         Method | None,
         typer.Option(
-            help="An encoder with heads for all filters; or, for one filter, an adapter on a language model (lora), "
+            help="An encoder with heads for all filters; or, for those named, an adapter on a language model (lora), "
             "one on a 4-bit model (qlora), or all its weights (full).",
             show_default="encoder",
         ),
@@ -95,7 +95,7 @@ def command(
     bf16: Annotated[bool | None, _field("bf16", _COURSE, "--bf16/--fp32")] = None,
     seed: Annotated[int | None, _field("seed", _COURSE)] = None,
 ) -> None:
-    """Fine-tune one encoder with a head for every filter, or an expert for one filter.
+    """Fine-tune one encoder with a head for every filter, or an expert on a language model.
 
     Run again with the same --output, it goes on where it was stopped.
     A GPU is used when there is one. Experts need the extra [lora].

@@ -43,7 +43,9 @@ class LoraScorer:
             RecordError: when it cannot be read, or the runtime fails on it.
         """
         window = reading.once(self._read_by, lambda: self.preprocessor(reading.article))
-        (embedding,) = self.decoder.answers(self.adapter, [window.ids])
+        # Filters that learnt one adapter together share its answer.
+        ran = (self.decoder, self.adapter, self._read_by)
+        (embedding,) = reading.once(ran, lambda: self.decoder.answers(self.adapter, [window.ids]))
         return Answer(self.head(embedding, 0.0), EXPERT, window.tokens, self.tables)
 
     def close(self) -> None:

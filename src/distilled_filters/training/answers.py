@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from distilled_filters.article import Article
 from distilled_filters.errors import RecordError
 from distilled_filters.filter import Filter
 from distilled_filters.result import Status, TokenUse
-from distilled_filters.scorers.base import SCREEN, Answer, Reading, Scorer, Source, Tables
+from distilled_filters.scorers.base import PRECISION_VARIABLE, SCREEN, Answer, Reading, Scorer, Source, Tables
 from distilled_filters.scorers.kinds import open_scorer
 from distilled_filters.training.evaluate.measure import cache_folder
 
@@ -103,7 +104,7 @@ def _keeping(source: Source, folder: Path) -> Iterator[Scorer]:
     read = part.weights.reads(source.spec.preprocessing)
     screen = part.weights.model_dump(include={"screen_below"})
     # What answers depend on beside the article: the weights, what of it is read, and what ends early.
-    said = f"{part.weights.digest} {read!r} {screen} {source.precision}"
+    said = f"{part.weights.digest} {read!r} {screen} {source.precision or os.environ.get(PRECISION_VARIABLE)}"
     path = folder / f"{hashlib.sha256(said.encode()).hexdigest()}.jsonl"
     known: dict[str, Any] = {}
     whole = 0

@@ -76,7 +76,7 @@ def calibrate(data: Path, filters: Path) -> dict[str, Fitted]:
     fitting_embeddings = embed(backbone, [example.window for example in fitting], "calibration")
     judging_embeddings = embed(backbone, [example.window for example in judging], "validation")
     fitting_bags, judging_bags = ([example.bag for example in part] for part in (fitting, judging))
-    pool = list(read_unlabelled(data / "unlabelled.jsonl", preprocessor))
+    pool = [window for (window,) in read_unlabelled(data / "unlabelled.jsonl", preprocessor)]
     if not pool and not any(example.stratum == "natural" for example in judging):
         raise DatasetError(
             f"{data}: percentiles need articles as production draws them: unlabelled ones (give `prepare` a pool "

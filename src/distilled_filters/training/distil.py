@@ -15,7 +15,7 @@ from distilled_filters.files import write_bytes
 from distilled_filters.preprocess import Window
 from distilled_filters.training.batches import collate
 from distilled_filters.training.losses import REGRESSION
-from distilled_filters.training.student import SCALE, Student
+from distilled_filters.training.student import SCALE, HeadedStudent
 
 __all__ = ["answers", "distillation", "kept_answers"]
 
@@ -54,7 +54,7 @@ def distillation(logits: Tensor, teacher: Tensor, rows: Mapping[str, slice]) -> 
 
 
 @torch.no_grad()
-def answers(student: Student, windows: Sequence[Window]) -> Tensor:
+def answers(student: HeadedStudent, windows: Sequence[Window]) -> Tensor:
     """Return a student's answers, (n, rows): P(scope) and expected dimensions 0-10, lens by lens."""
     device = next(student.parameters()).device
     # Windows of one length share a batch, so that little is padded.
@@ -71,7 +71,7 @@ def answers(student: Student, windows: Sequence[Window]) -> Tensor:
     return found
 
 
-def kept_answers(teacher: Student, windows: Sequence[Window], folder: Path) -> Tensor:
+def kept_answers(teacher: HeadedStudent, windows: Sequence[Window], folder: Path) -> Tensor:
     """Return a teacher's answers as `answers` does, and keep them in a folder, from where a later call reads them.
 
     The folder belongs to one run, whose record binds it to the teacher's and the data's digests.

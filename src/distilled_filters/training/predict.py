@@ -123,11 +123,12 @@ def medium_and_above(dimensions: FloatArray, spec: LensSpec) -> npt.NDArray[np.b
     return averages(dimensions, spec) >= spec.medium
 
 
-def read_unlabelled(path: Path, preprocessor: Preprocessor) -> Iterator[Window]:
-    """Yield the windows of the articles in a JSONL file that can be scored."""
+def read_unlabelled(path: Path, *preprocessors: Preprocessor) -> Iterator[tuple[Window, ...]]:
+    """Yield the articles in a JSONL file that all preprocessors can read: the window that each makes of one."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             try:
-                yield preprocessor(Article.parse(json.loads(line)))
+                article = Article.parse(json.loads(line))
+                yield tuple(preprocessor(article) for preprocessor in preprocessors)
             except RecordError:
                 continue

@@ -93,7 +93,8 @@ class Recipe(Course):
         ),
     ] = None
     teacher: Annotated[
-        _Folder | None, Field(description="A finished run whose outputs the student imitates beside the labels.")
+        _Folder | None,
+        Field(description="A finished run of any method, whose outputs the student imitates beside the labels."),
     ] = None
     distil_weight: Annotated[
         float, Field(gt=0, le=1, description="The teacher's share of the loss; the labels have the rest.")

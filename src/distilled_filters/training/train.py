@@ -23,8 +23,9 @@ from distilled_filters.training.distil import kept_answers
 from distilled_filters.training.predict import read_unlabelled
 from distilled_filters.training.recipe import Recipe
 from distilled_filters.training.student import Student
+from distilled_filters.training.teacher import open_teacher
 from distilled_filters.training.trainer import device, is_needle
-from distilled_filters.training.weights import finished_student, take_up
+from distilled_filters.training.weights import take_up
 
 __all__ = ["Recipe", "train"]
 
@@ -61,7 +62,7 @@ def train(recipe: Recipe, data: Path, filters: Path, output: Path) -> Path:
 
     checkpoint = last_checkpoint(output)
     student = Student(recipe.base, lenses, recipe.layers, regression=recipe.regression, ranking=recipe.ranking)
-    rows = _rows(recipe, training, examples, lenses, preprocessor, output)
+    rows = _rows(recipe, training, examples, lenses, preprocessor, data, output)
     if checkpoint is None and not (recipe.start and take_up(student, Path(recipe.start), lenses)):
         start_head(student, rows, label_rows(training, lenses))
     needles = [is_needle(example, lenses) for example in training] + [False] * (len(rows) - len(training))
@@ -75,29 +76,31 @@ def _rows(
     examples: Sequence[Example],
     lenses: Sequence[LensSpec],
     preprocessor: Preprocessor,
+    data: Path,
     output: Path,
 ) -> Rows:
     """Return the training rows: labelled ones, then unlabelled ones, with the teacher's answers where there is one."""
     windows, labels = [example.window for example in training], label_rows(training, lenses)
     if recipe.teacher is None:
         return Rows(windows, labels)
-    teacher = finished_student(Path(recipe.teacher), lenses)
-    if (
-        tokenizer_file(record.read_run(Path(recipe.teacher)).recipe["base"]).read_bytes()
-        != tokenizer_file(recipe.base).read_bytes()
-    ):
+    teacher = open_teacher(Path(recipe.teacher), lenses)
+    read = {example.id: example.window for example in read_examples(data, lenses, teacher.read)}
+    unread = [example.id for example in training if example.id not in read]
+    if unread:
         raise SettingError(
-            f"the teacher {recipe.teacher} reads other tokens than {recipe.base}; give both one tokenizer"
+            f"the teacher {recipe.teacher} cannot read {len(unread)} training articles, such as {unread[0]!r}: "
+            "its tokenizer does not know their script; take another, or leave them out"
         )
+    taught = [read[example.id] for example in training]
     if recipe.unlabelled:
         # An article that has labels, or is held out, is not learnt from a second time.
         known = {example.window.ids.tobytes() for example in examples}
-        more = [
-            each for each in read_unlabelled(Path(recipe.unlabelled), preprocessor) if each.ids.tobytes() not in known
-        ]
-        windows += more
+        pairs = read_unlabelled(Path(recipe.unlabelled), preprocessor, teacher.read)
+        more = [(own, theirs) for own, theirs in pairs if own.ids.tobytes() not in known]
+        windows += [own for own, _ in more]
+        taught += [theirs for _, theirs in more]
         labels = torch.cat([labels, labels.new_full((len(more), labels.shape[1]), torch.nan)])
-    return Rows(windows, labels, kept_answers(teacher.to(device()), windows, output / "teacher"))
+    return Rows(windows, labels, kept_answers(teacher.student.to(device()), taught, output / "teacher"))
 
 
 def _digests(recipe: Recipe, data: Path, examples: Sequence[Example]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from distilled_filters.spec import LensSpec
 from distilled_filters.training.record import Run, read_run
 from distilled_filters.training.student import Student
 
-__all__ = ["finished_student", "heads_of", "mean_student", "take_up"]
+__all__ = ["finished_student", "heads_of", "learnt", "mean_student", "take_up"]
 
 _HEAD = ("head.weight", "head.bias")
 _LAYER = "encoder.encoder.layer."
@@ -34,7 +34,7 @@ def finished_student(folder: Path, lenses: Sequence[LensSpec]) -> Student:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     student = Student(run.recipe["base"], lenses, run.recipe["layers"])
-    _load(student, run, _weights(run, lenses))
+    _load(student, run, learnt(run, lenses))
     student.eval()
     return student
 
@@ -70,7 +70,7 @@ def take_up(student: Student, folder: Path, lenses: Sequence[LensSpec]) -> bool:
         SettingError: when the run's encoder or heads are others.
     """
     run = read_run(folder)
-    weights = _weights(run, lenses)
+    weights = learnt(run, lenses)
     kept = student.encoder.config.num_hidden_layers
     dropped = {name for name in weights if name.startswith(_LAYER) and int(name[len(_LAYER) :].split(".")[0]) >= kept}
     if dropped:
@@ -84,8 +84,12 @@ def take_up(student: Student, folder: Path, lenses: Sequence[LensSpec]) -> bool:
     return not dropped
 
 
-def _weights(run: Run, lenses: Sequence[LensSpec]) -> dict[str, Tensor]:
-    """Read a run's tensors, with those rows of its joint head that belong to the lenses."""
+def learnt(run: Run, lenses: Sequence[LensSpec]) -> dict[str, Tensor]:
+    """Read a run's tensors, with those rows of its joint head that belong to the lenses.
+
+    Raises:
+        SettingError: when the run has no such heads, or other dimensions.
+    """
     weights: dict[str, Tensor] = load_file(run.weights)
     rows = _rows(run, lenses)
     if rows is not None:

@@ -1,4 +1,4 @@
-"""From an expert's run to a checkpoint in its filter's folder: adapter, head, and a spec that names them."""
+"""From an expert's run to a checkpoint of each of its filters: adapter, head, and a spec that names them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,7 @@ import numpy as np
 import tomlkit
 import torch
 from peft import LoraConfig
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from distilled_filters.checkpoints import sha256_of
@@ -34,18 +34,19 @@ from distilled_filters.training.export import ExportRefusedError, check_name, mo
 from distilled_filters.training.folder import file_ref, write_checkpoint
 from distilled_filters.training.lora.base import LanguageModel, find_language_model
 from distilled_filters.training.lora.recipe import ExpertRecipe
-from distilled_filters.training.lora.student import ADAPTER, Expert, make_expert
+from distilled_filters.training.lora.student import ADAPTER, Expert, make_expert, training_placement
 from distilled_filters.training.lora.train import reader_of
 from distilled_filters.training.record import read_run
 from distilled_filters.training.references import golden_articles
 from distilled_filters.training.student import SCALE
+from distilled_filters.training.weights import learnt
 
 __all__ = [
     "BOUND",
     "ExportedExpert",
     "export_expert",
     "finished_expert",
-    "home_of",
+    "homes_of",
     "window_fields",
     "write_adapter",
     "write_entry",
@@ -58,50 +59,54 @@ BOUND = 0.001
 
 @dataclass(frozen=True)
 class ExportedExpert:
-    """What an export wrote: the checkpoint's folder, its size in bytes, and how far its scores moved at most."""
+    """What an export wrote: a folder for each filter, their size in bytes, and how far scores moved at most."""
 
-    folder: Path
+    folders: tuple[Path, ...]
     checkpoint: str
     size: int
     articles: int
     moved: float
 
 
-def finished_expert(run: Path, lens: LensSpec) -> tuple[Expert, ExpertRecipe, LanguageModel]:
-    """Return a finished run's expert in fp32, ready to answer, its recipe and its language model.
+def finished_expert(
+    run: Path, lenses: Sequence[LensSpec], *, as_trained: bool = False
+) -> tuple[Expert, ExpertRecipe, LanguageModel]:
+    """Return a finished run's expert with the heads of some lenses, ready to answer, its recipe and language model.
+
+    It answers in fp32, or in the precision it was trained in.
 
     Raises:
-        SettingError: when the run does not fit the lens or its language model has changed.
+        SettingError: when the run has no such heads, other dimensions, or its language model has changed.
     """
     found = read_run(run)
-    if found.lenses != {lens.name: list(lens.dimension_names)}:
-        raise SettingError(f"{run} was trained for other dimensions of {lens.name} than it has now; train it anew")
+    weights = learnt(found, lenses)
     recipe = ExpertRecipe.model_validate(found.recipe, strict=False)
     base = find_language_model(recipe.base, recipe.revision)
     recorded = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["data"]["sha256"]
     for path in (base.config, base.tokenizer, *base.weights):
         if recorded.get(f"base/{path.name}") != sha256_of(path):
             raise SettingError(f"{path} is not the file that {run} was trained on")
-    expert = make_expert(recipe, base, lens, place(None, "fp32"))
+    expert = make_expert(recipe, base, lenses, training_placement(recipe) if as_trained else place(None, "fp32"))
     try:
-        expert.load_state_dict(load_file(found.weights))
+        expert.load_state_dict(weights)
     except RuntimeError as error:
         raise SettingError(f"the weights in {run} are not those of its recipe: {error}") from error
     return expert.eval(), recipe, base
 
 
 def export_expert(run: Path, filters: Path, backbone: str, checkpoint: str, *, licence: str) -> ExportedExpert:
-    """Write an expert as a checkpoint of its filter, beside those it has.
+    """Write an expert as a checkpoint of each filter it was trained for, beside those they have.
 
     The adapter is a plain PEFT adapter on the model's body, the head a file that names it by
-    digest. A language model from the Hub is named by commit and digests; one from a folder is
-    put into `backbones/<backbone>`. Calibration starts as the identity.
+    digest. Filters that learnt one adapter together get a copy each; a panel of them runs the model
+    once an article. A language model from the Hub is named by commit and digests; one from a folder
+    is put into `backbones/<backbone>`. Calibration starts as the identity.
 
     Args:
         run: A folder that `train_expert` has finished.
         filters: The `filters/` folder.
         backbone: Name and version of the language model, such as `gemma3_270m/v1`.
-        checkpoint: What the spec calls the checkpoint, such as `gemma3_270m_lora`.
+        checkpoint: What the specs call the checkpoint, such as `gemma3_270m_lora`.
         licence: The language model's licence.
 
     Raises:
@@ -110,49 +115,66 @@ def export_expert(run: Path, filters: Path, backbone: str, checkpoint: str, *, l
     """
     check_name(backbone)
     checkpoint = checkpoint.replace("-", "_")
-    home, lens = home_of(run, filters)
-    expert, recipe, base = finished_expert(run, lens)
+    homes = homes_of(run, filters)
+    expert, recipe, base = finished_expert(run, [lens for _, lens in homes])
     if recipe.method == "full":
         raise SettingError(f"{run} trained every weight; there is no adapter to export. Add --merge")
     with tempfile.TemporaryDirectory(prefix=".export.", dir=filters.resolve().parent) as temporary:
         stage = Path(temporary)
-        shared, target = stage / "backbones" / backbone, stage / home.relative_to(filters)
+        shared = stage / "backbones" / backbone
         digest = write_language_model(base, filters / "backbones" / backbone, shared, backbone, licence)
-        folder = target / checkpoint
-        folder.mkdir(parents=True)
-        for file in ("filter.toml", "golden.jsonl"):
-            if (home / file).is_file():
-                shutil.copyfile(home / file, target / file)
-        write_adapter(
-            folder,
-            adapter_tensors(expert.encoder, ADAPTER),
-            expert.encoder.peft_config[ADAPTER],
-            expert.plain_head(lens.name),
-        )
-        write_identity(folder)
-        write_entry(target, checkpoint, backbone, digest, window_fields(recipe))
-        articles, moved = _moved(expert, recipe, base, Filter(target, checkpoint=checkpoint, precision="fp32"))
+        written = [
+            _write_for(expert, recipe, home, lens, stage / home.relative_to(filters) / checkpoint, backbone, digest)
+            for home, lens in homes
+        ]
+        checked = [
+            _moved(expert, recipe, base, Filter(folder.parent, checkpoint=checkpoint, precision="fp32"))
+            for folder in written
+        ]
+        moved = max(each for _, each in checked)
         if not moved <= BOUND:
             raise ExportRefusedError(
                 f"the files answer {moved:.4f} off the trained expert, {BOUND:g} is allowed; nothing was written"
             )
-        size = sum(path.stat().st_size for path in folder.iterdir())
-        (target / "golden.jsonl").unlink(missing_ok=True)
+        size = sum(path.stat().st_size for folder in written for path in folder.iterdir())
+        for folder in written:
+            (folder.parent / "golden.jsonl").unlink(missing_ok=True)
         move(stage, filters)
-    return ExportedExpert(home / checkpoint, checkpoint, size, articles, moved)
+    folders = tuple(home / checkpoint for home, _ in homes)
+    return ExportedExpert(folders, checkpoint, size, sum(articles for articles, _ in checked), moved)
 
 
-def home_of(run: Path, filters: Path) -> tuple[Path, LensSpec]:
-    """Return the folder of the filter that an expert was trained for, and its lens.
+def _write_for(
+    expert: Expert, recipe: ExpertRecipe, home: Path, lens: LensSpec, folder: Path, backbone: str, digest: str
+) -> Path:
+    """Write one filter's adapter, head and tables into `folder`, and its spec beside it; return the folder."""
+    folder.mkdir(parents=True)
+    for file in ("filter.toml", "golden.jsonl"):
+        if (home / file).is_file():
+            shutil.copyfile(home / file, folder.parent / file)
+    write_adapter(
+        folder,
+        adapter_tensors(expert.encoder, ADAPTER),
+        expert.encoder.peft_config[ADAPTER],
+        expert.plain_head(lens.name),
+    )
+    write_identity(folder)
+    write_entry(folder.parent, folder.name, backbone, digest, window_fields(recipe))
+    return folder
+
+
+def homes_of(run: Path, filters: Path) -> list[tuple[Path, LensSpec]]:
+    """Return the folders of the filters that an expert was trained for, and their lenses.
 
     Raises:
-        SettingError: when there is no such filter.
+        SettingError: when one of them is no filter there.
     """
-    (name,) = read_run(run).lenses or (None,)
-    home = next((each for each in newest_folders(filters) if each.parent.name == name), None)
-    if home is None:
-        raise SettingError(f"{run} was trained for {name}, which is no filter under {filters}")
-    return home, read_lens_spec(home / "filter.toml")
+    homes = {home.parent.name: home for home in newest_folders(filters)}
+    names = read_run(run).lenses or ()
+    for name in names:
+        if name not in homes:
+            raise SettingError(f"{run} was trained for {name}, which is no filter under {filters}")
+    return [(homes[name], read_lens_spec(homes[name] / "filter.toml")) for name in names]
 
 
 def window_fields(recipe: ExpertRecipe) -> dict[str, str | int]:
@@ -239,7 +261,7 @@ def _moved(expert: Expert, recipe: ExpertRecipe, base: LanguageModel, written: F
         except RecordError:
             continue
         ids = torch.from_numpy(window.ids)[None].to(device)
-        logits = expert(ids, torch.ones_like(ids))["logits"][0].double().cpu().numpy()
+        logits = expert(ids, torch.ones_like(ids))["logits"][0, expert.rows[written.name]].double().cpu().numpy()
         exact = np.clip(logits[1:], 0, 1) * SCALE / (1 + np.exp(-logits[0]))
         answer = scorer(Reading(reference.article))
         distances.append(float(np.abs(exact - np.array(answer.raw)).max()))

@@ -33,7 +33,7 @@ from distilled_filters.training.evaluate.baselines import as_article
 from distilled_filters.training.export import ExportRefusedError, check_name, move
 from distilled_filters.training.folder import write_backbone_spec, write_checkpoint
 from distilled_filters.training.lora.base import LanguageModel
-from distilled_filters.training.lora.export import finished_expert, home_of, window_fields
+from distilled_filters.training.lora.export import finished_expert, homes_of, window_fields
 from distilled_filters.training.lora.graph import MergedPrecision, check_size, write_decoder
 from distilled_filters.training.lora.student import Expert
 from distilled_filters.training.lora.train import reader_of
@@ -119,9 +119,12 @@ def export_merged(
     """
     check_name(backbone)
     checkpoint = checkpoint.replace("-", "_")
-    home, lens = home_of(run, filters)
+    homes = homes_of(run, filters)
+    if len(homes) > 1:
+        raise SettingError(f"{run} was trained for {len(homes)} filters; an expert of one is merged")
+    ((home, lens),) = homes
     _refuse_taken(filters, backbone, home, checkpoint)
-    expert, recipe, base = finished_expert(run, lens)
+    expert, recipe, base = finished_expert(run, [lens])
     check_size(expert.encoder, precision)
     checks = _checks(home, lens, reader_of(recipe, lens.preprocessing, base), data)
     exact, by_torch = _by_torch(expert, checks.windows)

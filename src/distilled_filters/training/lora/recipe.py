@@ -1,4 +1,4 @@
-"""The recipe of an expert: a LoRA adapter, or a whole language model, for one filter."""
+"""The recipe of an expert: a LoRA adapter, or a whole language model, for one filter or several."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ExpertRecipe(Course):
     revision: Annotated[
         str | None, Field(description="The Hub commit of --base; its newest by default. Specs name it in full.")
     ] = None
-    filters: Annotated[tuple[str, ...], Field(min_length=1, max_length=1)]
+    filters: Annotated[tuple[str, ...], Field(min_length=1)]
     prefix: str = ""
     head_tokens: Annotated[int, Field(gt=0, description="Tokens read from an article's beginning.")] = 380
     tail_tokens: Annotated[int, Field(gt=0, description="Tokens read from an article's end.")] = 120
@@ -83,8 +83,8 @@ def make_expert_recipe(fields: Mapping[str, Any], preset: str | None = None) -> 
     """
     if preset is not None and preset not in PRESETS:
         raise SettingError(f"no preset {preset!r}; {nearest(preset, PRESETS)}")
-    if len(fields.get("filters", ())) != 1:
-        raise SettingError("an expert is trained for one filter; name it with --filter, and train others apart")
+    if not fields.get("filters"):
+        raise SettingError("name the filter that the expert is for with --filter; several learn one adapter together")
     if preset is None and "base" not in fields:
         raise SettingError(f"name a language model with --base, or a preset: {', '.join(PRESETS)}")
     gentle = {"encoder_learning_rate": 2e-5} if fields.get("method") == "full" else {}

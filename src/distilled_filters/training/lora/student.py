@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from distilled_filters.training.lora.base import LanguageModel
 from distilled_filters.training.lora.recipe import ExpertRecipe
 from distilled_filters.training.student import HeadedStudent
 
-__all__ = ["ADAPTER", "Expert", "make_expert"]
+__all__ = ["ADAPTER", "Expert", "make_expert", "training_placement"]
 
 ADAPTER = "default"
 
@@ -56,9 +56,9 @@ class Expert(HeadedStudent):
 
 
 def make_expert(
-    recipe: ExpertRecipe, base: LanguageModel, lens: LensSpec, placement: Placement | None = None
+    recipe: ExpertRecipe, base: LanguageModel, lenses: Sequence[LensSpec], placement: Placement | None = None
 ) -> Expert:
-    """Load a language model, with a fresh adapter and head on it.
+    """Load a language model, with a fresh adapter and a head for every lens on it.
 
     `placement` is by default where and how the recipe trains: then through Unsloth, where there is one and a GPU.
 
@@ -67,9 +67,9 @@ def make_expert(
         CheckpointError: when the model's files cannot be used.
     """
     if placement is None:
-        placement = _training_placement(recipe)
+        placement = training_placement(recipe)
         if _has_unsloth(recipe, placement):
-            return Expert(_by_unsloth(recipe, base, placement), [lens], recipe.regression, recipe.ranking)
+            return Expert(_by_unsloth(recipe, base, placement), lenses, recipe.regression, recipe.ranking)
     torch.manual_seed(recipe.seed)
     model: Any = load_model(base.config, base.weights, placement, base.name)
     if recipe.method == "full":
@@ -83,7 +83,7 @@ def make_expert(
             raise SettingError(f"{base.name} has no layers {', '.join(recipe.targets)}: {error}") from error
     if recipe.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return Expert(model, [lens], recipe.regression, recipe.ranking)
+    return Expert(model, lenses, recipe.regression, recipe.ranking)
 
 
 def _has_unsloth(recipe: ExpertRecipe, placement: Placement) -> bool:
@@ -121,7 +121,7 @@ def _adapter_config(recipe: ExpertRecipe, base: LanguageModel) -> LoraConfig:
     )
 
 
-def _training_placement(recipe: ExpertRecipe) -> Placement:
+def training_placement(recipe: ExpertRecipe) -> Placement:
     """Frozen weights may be in bf16; weights that are trained stay in fp32 and are computed on in bf16."""
     if recipe.method == "qlora":
         return place(precision="4bit")

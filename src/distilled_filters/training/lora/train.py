@@ -1,4 +1,4 @@
-"""Train an expert for one filter on a data folder; resumes where it was stopped."""
+"""Train an expert for one filter, or several, on a data folder; resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from distilled_filters.spec import LensSpec, Preprocessing
 from distilled_filters.training import record
 from distilled_filters.training.batches import Rows, label_rows
 from distilled_filters.training.course import check_data, chosen, last_checkpoint, run_course, start_head
-from distilled_filters.training.data import Example, read_examples, read_lenses, select
+from distilled_filters.training.data import Example, read_examples, read_lenses, select, shared_preprocessing
 from distilled_filters.training.lora.base import LanguageModel, find_language_model
 from distilled_filters.training.lora.recipe import ExpertRecipe
 from distilled_filters.training.lora.student import make_expert
@@ -24,7 +24,7 @@ __all__ = ["reader_of", "train_expert"]
 
 
 def train_expert(recipe: ExpertRecipe, data: Path, filters: Path, output: Path) -> Path:
-    """Train one filter's adapter and head; return the run's folder.
+    """Train an adapter and a head for every filter of the recipe; return the run's folder.
 
     The folder is like an encoder student's (`training.train`); its `student.safetensors`
     holds what was learnt, without the language model.
@@ -41,11 +41,11 @@ def train_expert(recipe: ExpertRecipe, data: Path, filters: Path, output: Path) 
     """
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    (lens,) = lenses = chosen(read_lenses(filters), recipe.filters)
+    lenses = chosen(read_lenses(filters), recipe.filters)
     base = find_language_model(recipe.base, recipe.revision)
-    preprocessor = reader_of(recipe, lens.preprocessing, base)
+    preprocessor = reader_of(recipe, shared_preprocessing(lenses), base)
     examples = read_examples(data, lenses, preprocessor)
-    training, validation = _part(select(examples, "train"), lens, recipe), select(examples, "validation")
+    training, validation = _part(select(examples, "train"), lenses, recipe), select(examples, "validation")
     check_data(training, validation, lenses, data)
     files = {name: data / name for name in ("articles.jsonl", "labels.jsonl")}
     files |= {f"base/{path.name}": path for path in (base.config, base.tokenizer, *base.weights)}
@@ -54,7 +54,7 @@ def train_expert(recipe: ExpertRecipe, data: Path, filters: Path, output: Path) 
     if record.is_finished(output):
         return output
 
-    expert = make_expert(recipe, base, lens)
+    expert = make_expert(recipe, base, lenses)
     rows = Rows([example.window for example in training], label_rows(training, lenses))
     if last_checkpoint(output) is None:
         start_head(expert, rows, rows.labels)
@@ -79,18 +79,22 @@ def reader_of(recipe: ExpertRecipe, settings: Preprocessing, base: LanguageModel
     return reader
 
 
-def _part(training: Sequence[Example], lens: LensSpec, recipe: ExpertRecipe) -> list[Example]:
+def _part(training: Sequence[Example], lenses: Sequence[LensSpec], recipe: ExpertRecipe) -> list[Example]:
     """Return all training articles, or so many: half in scope, the best first, the others drawn at random."""
     if recipe.articles is None or recipe.articles >= len(training):
         return list(training)
     chance = random.Random(recipe.seed)
     shuffled = chance.sample(training, len(training))
-    inside = [each for each in shuffled if each.labels[lens.name].scope > 0]
-    inside.sort(key=lambda each: -float(each.labels[lens.name].dimensions.mean()))
+    best = {id(each): max(_mean(each, lens) for lens in lenses) for each in shuffled}
+    inside = sorted((each for each in shuffled if best[id(each)] > 0), key=lambda each: -best[id(each)])
     kept = inside[: recipe.articles // 2]
-    outside = [each for each in shuffled if each.labels[lens.name].scope == 0]
+    outside = [each for each in shuffled if best[id(each)] == 0]
     # Articles drawn at natural rates first: the others were picked because they look alike.
     outside.sort(key=lambda each: each.stratum != "natural")
     rest = recipe.articles - len(kept)
     natural = outside[: rest // 2]
     return [*kept, *natural, *chance.sample(outside[rest // 2 :], min(rest - len(natural), len(outside) - rest // 2))]
+
+
+def _mean(example: Example, lens: LensSpec) -> float:
+    return float(example.labels[lens.name].dimensions.mean())
