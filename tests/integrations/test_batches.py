@@ -155,7 +155,8 @@ def test_the_extras_of_the_adapters_exist() -> None:
 
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    # `http` is no engine: its extra is [client].
-    adapters = {path.stem for path in Path(batches.__file__).parent.glob("*.py")} - {"__init__", "batches", "http"}
+    # `http` is no engine: its extra is [client]. `batches` and `frames` are what adapters share.
+    others = {"__init__", "batches", "frames", "http"}
+    adapters = {path.stem for path in Path(batches.__file__).parent.glob("*.py")} - others
     assert adapters <= set(extras)
     assert extras["engines"] == [f"distilled-filters[{','.join(name for name in extras if name in adapters)}]"]

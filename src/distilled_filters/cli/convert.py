@@ -18,7 +18,7 @@ def command(
 ) -> None:
     """Turn a GGUF language model into config.json, model.safetensors and tokenizer.json.
 
-    Weights become bf16; `train --method lora --base FOLDER` starts from them. Needs the extra [lora].
+    Weights become bf16; `train --method lora --base FOLDER` starts from them. Needs the extra "lora".
 
     [bold]Examples[/bold]
 

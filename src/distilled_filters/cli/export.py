@@ -86,8 +86,9 @@ def command(
 
     Refused, with nothing written, when raw scores move by more than 0.05 (int8), 0.005 (fp16)
     or 0.001 (fp32) in the mean, or when pruning makes a language's articles longer by
-    more than 2%. An expert's run becomes a further checkpoint of its filter; with --merge it is
-    refused when the error of weighted averages grows by more than 0.1 (without labels: when they move so far).
+    more than 2%. An expert's run becomes a further checkpoint of each of its filters; with --merge, for
+    one filter, it is refused when the error of weighted averages grows by more than 0.1 (without labels:
+    when they move so far).
 
     What was measured goes into the backbone's metrics.json. Calibration
     starts as the identity; `calibrate` comes next.

@@ -98,7 +98,7 @@ def command(
     """Fine-tune one encoder with a head for every filter, or an expert on a language model.
 
     Run again with the same --output, it goes on where it was stopped.
-    A GPU is used when there is one. Experts need the extra [lora].
+    A GPU is used when there is one. Experts need the extra "lora".
     Their defaults: 3 epochs, an --encoder-learning-rate of 2e-4 (full: 2e-5).
 
     [bold]Examples[/bold]
@@ -109,6 +109,8 @@ def command(
       distillery train --data labelled/ -o runs/small --layers 6 --teacher runs/first --unlabelled more.jsonl
       distillery train --data labelled/ -o runs/one --filter uplifting --recipe recipe.toml
       distillery train --data labelled/ -o runs/expert --filter uplifting --method lora --preset gemma3-270m
+      distillery train --data labelled/ -o runs/joint -f uplifting -f belonging --method lora --preset gemma3-270m
+      distillery train --data labelled/ -o runs/taught -f uplifting -f belonging --layers 6 --teacher runs/joint
     """
     given: dict[str, Any] = {
         "method": method and method.value,
@@ -152,8 +154,8 @@ def command(
     with training_extra():
         from distilled_filters.training.train import train
 
-        checked = make_recipe(fields)
-    folder = train(checked, data, filters, output)
+        # An expert that teaches needs the extra [lora], too.
+        folder = train(make_recipe(fields), data, filters, output)
     typer.echo(
         f"trained: {folder}/student.safetensors. Next: distillery export {folder} --backbone NAME/v1 --licence LICENCE"
     )

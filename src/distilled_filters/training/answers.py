@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from distilled_filters.article import Article
 from distilled_filters.errors import RecordError
 from distilled_filters.filter import Filter
 from distilled_filters.result import Status, TokenUse
-from distilled_filters.scorers.base import PRECISION_VARIABLE, SCREEN, Answer, Reading, Scorer, Source, Tables
+from distilled_filters.scorers.base import SCREEN, Answer, Part, Reading, Scorer, Source, Tables
 from distilled_filters.scorers.kinds import open_scorer
 from distilled_filters.training.evaluate.measure import cache_folder
 
@@ -42,7 +41,7 @@ def kept_answers(each: Filter, articles: Sequence[Article], label: str, cache: P
         each: The filter on the checkpoint that is asked.
         articles: What it is asked.
         label: What the progress bar says.
-        cache: Where answers are kept, by weights, window and the filter's `precision`; `cache_folder()` by default.
+        cache: Where answers are kept, by weights, window and precision; `cache_folder()` by default.
     """
     folder = cache or cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,13 +97,23 @@ class _Kept:
             self._opened.close()
 
 
+def _precision(source: Source, part: Part) -> str | None:
+    """Return what a language model computes in here; other kinds have no choice."""
+    if part.weights.kind != "lora":
+        return None
+    # With torch, which other kinds do without.
+    from distilled_filters.scorers.placement import place
+
+    return place(source.device, source.precision).precision
+
+
 @contextmanager
 def _keeping(source: Source, folder: Path) -> Iterator[Scorer]:
     (part,) = source.parts
     read = part.weights.reads(source.spec.preprocessing)
     screen = part.weights.model_dump(include={"screen_below"})
-    # What answers depend on beside the article: the weights, what of it is read, and what ends early.
-    said = f"{part.weights.digest} {read!r} {screen} {source.precision or os.environ.get(PRECISION_VARIABLE)}"
+    # What answers depend on beside the article: weights, what of it is read, what ends early, and precision.
+    said = f"{part.weights.digest} {read!r} {screen} {_precision(source, part)}"
     path = folder / f"{hashlib.sha256(said.encode()).hexdigest()}.jsonl"
     known: dict[str, Any] = {}
     whole = 0

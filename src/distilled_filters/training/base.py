@@ -6,10 +6,22 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from tokenizers import Tokenizer
 
 from distilled_filters.errors import SettingError
+from distilled_filters.preprocess import Preprocessor
+from distilled_filters.spec import Preprocessing
 
-__all__ = ["tokenizer_file"]
+__all__ = ["encoder_reader", "tokenizer_file"]
+
+
+def encoder_reader(base: str, settings: Preprocessing) -> Preprocessor:
+    """Return what reads articles for students of a base encoder.
+
+    Raises:
+        SettingError: as `tokenizer_file` does.
+    """
+    return Preprocessor(settings, Tokenizer.from_file(str(tokenizer_file(base))))
 
 
 def tokenizer_file(base: str) -> Path:

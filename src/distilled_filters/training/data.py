@@ -100,7 +100,7 @@ def shared_preprocessing(lenses: Sequence[LensSpec]) -> Preprocessing:
     """
     settings = {lens.preprocessing for lens in lenses}
     if len(settings) != 1:
-        raise SettingError("lenses that share an encoder must share [preprocessing]; theirs differ")
+        raise SettingError("filters that are trained together must share [preprocessing]; theirs differ")
     return settings.pop()
 
 

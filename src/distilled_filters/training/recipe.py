@@ -30,7 +30,8 @@ class Course(BaseModel):
 
     base: Annotated[_Folder, Field(description="The model to start from: a Hub id or a folder.")]
     filters: Annotated[
-        tuple[str, ...], Field(description="Train heads for this filter only; may be repeated. All by default.")
+        tuple[str, ...],
+        Field(description="Train for this filter only; may be repeated. All by default; experts need a name."),
     ] = ()
     epochs: Annotated[_Positive, Field(description="Passes over as many articles as the training split has.")] = 4
     batch_size: Annotated[int, Field(ge=1, description="Articles a step.")] = 16

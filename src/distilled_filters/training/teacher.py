@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.spec import LensSpec
-from distilled_filters.training.base import tokenizer_file
+from distilled_filters.training.base import encoder_reader
 from distilled_filters.training.data import shared_preprocessing
 from distilled_filters.training.record import read_run
 from distilled_filters.training.student import HeadedStudent
@@ -37,8 +35,7 @@ def open_teacher(folder: Path, lenses: Sequence[LensSpec]) -> Teacher:
     run = read_run(folder)
     settings = shared_preprocessing(lenses)
     if not run.is_expert:
-        tokenizer = Tokenizer.from_file(str(tokenizer_file(run.recipe["base"])))
-        return Teacher(finished_student(folder, lenses), Preprocessor(settings, tokenizer))
+        return Teacher(finished_student(folder, lenses), encoder_reader(run.recipe["base"], settings))
     # Encoders are trained without the extra [lora].
     from distilled_filters.training.lora.export import finished_expert
     from distilled_filters.training.lora.train import reader_of

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from transformers import AutoConfig
 from transformers.utils import logging
 
@@ -15,7 +14,7 @@ from distilled_filters.errors import SettingError
 from distilled_filters.preprocess import Preprocessor
 from distilled_filters.spec import LensSpec
 from distilled_filters.training import record
-from distilled_filters.training.base import tokenizer_file
+from distilled_filters.training.base import encoder_reader
 from distilled_filters.training.batches import Rows, label_rows
 from distilled_filters.training.course import check_data, chosen, last_checkpoint, run_course, start_head
 from distilled_filters.training.data import Example, read_examples, read_lenses, select, shared_preprocessing
@@ -25,7 +24,7 @@ from distilled_filters.training.recipe import Recipe
 from distilled_filters.training.student import Student
 from distilled_filters.training.teacher import open_teacher
 from distilled_filters.training.trainer import device, is_needle
-from distilled_filters.training.weights import take_up
+from distilled_filters.training.weights import learnt, take_up
 
 __all__ = ["Recipe", "train"]
 
@@ -50,12 +49,14 @@ def train(recipe: Recipe, data: Path, filters: Path, output: Path) -> Path:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     lenses = chosen(read_lenses(filters), recipe.filters)
-    tokenizer = tokenizer_file(recipe.base)
+    preprocessor = encoder_reader(recipe.base, shared_preprocessing(lenses))
     _check_layers(recipe)
-    preprocessor = Preprocessor(shared_preprocessing(lenses), Tokenizer.from_file(str(tokenizer)))
     examples = read_examples(data, lenses, preprocessor)
     training, validation = select(examples, "train"), select(examples, "validation")
     check_data(training, validation, lenses, data)
+    if recipe.teacher:
+        # A teacher without these heads is refused before the folder is taken.
+        learnt(record.read_run(Path(recipe.teacher)), lenses)
     record.begin(output, recipe.model_dump(mode="json"), lenses, _digests(recipe, data, examples))
     if record.is_finished(output):
         return output

@@ -139,6 +139,7 @@ def test_files_that_score_otherwise_are_refused(forge: Forge, tmp_path: Path, mo
         ({"filters": ("uplifting",)}, "gemma3-27m", "did you mean 'gemma3-270m'"),
         ({"filters": ("uplifting",)}, None, "name a language model with --base, or a preset: qwen2.5-7b"),
         ({"base": "x"}, None, "name the filter that the expert is for"),
+        ({"base": "x", "filters": ("a", "b"), "method": "full"}, None, "every weight is trained for one filter"),
         ({"base": "x", "filters": ("a",), "layers": 6}, None, "layers: unknown key"),
         ({"base": "x", "filters": ("a",), "batch_size": 6}, None, "micro_batch 4 does not divide batch_size 6"),
     ],

@@ -13,17 +13,15 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
 from distilled_filters.cli.app import app
 from distilled_filters.errors import SettingError
 from distilled_filters.filter import Filter
 from distilled_filters.panel import Panel
-from distilled_filters.preprocess import Preprocessor
 from distilled_filters.scorers import decoder
 from distilled_filters.training import distil
-from distilled_filters.training.base import tokenizer_file
+from distilled_filters.training.base import encoder_reader
 from distilled_filters.training.data import read_examples, read_lenses, select, shared_preprocessing
 from distilled_filters.training.lora.export import homes_of
 from distilled_filters.training.lora.merge import export_merged
@@ -80,7 +78,7 @@ def test_filters_of_one_adapter_are_answered_by_one_pass(joint: Forge, monkeypat
 
 def test_one_of_several_cannot_be_merged(joint: Forge) -> None:
     assert [lens.name for _, lens in homes_of(joint.run, joint.filters)] == list(LENSES)
-    with pytest.raises(SettingError, match="trained for 2 filters; an expert of one is merged"):
+    with pytest.raises(SettingError, match="trained for 2 filters; only an expert of one is merged"):
         export_merged(joint.run, joint.filters, "merged/v1", "merged", licence="MIT")
 
 
@@ -94,7 +92,7 @@ def test_an_encoder_student_learns_from_an_expert(joint: Forge, workshop: Worksh
     )  # fmt: skip
     run = train(teach, workshop.data, workshop.filters, tmp_path)
     teacher = open_teacher(joint.run, lenses)
-    own = Preprocessor(shared_preprocessing(lenses), Tokenizer.from_file(str(tokenizer_file(str(workshop.base)))))
+    own = encoder_reader(str(workshop.base), shared_preprocessing(lenses))
     theirs, mine = (
         [example.window for example in select(read_examples(workshop.data, lenses, read), "test")]
         for read in (teacher.read, own)

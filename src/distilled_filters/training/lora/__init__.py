@@ -1,1 +1,1 @@
-"""LoRA experts: an adapter and a head on a decoder language model, one filter each."""
+"""LoRA experts: an adapter and a head on a decoder language model, for one filter or several."""

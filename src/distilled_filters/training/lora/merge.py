@@ -121,7 +121,10 @@ def export_merged(
     checkpoint = checkpoint.replace("-", "_")
     homes = homes_of(run, filters)
     if len(homes) > 1:
-        raise SettingError(f"{run} was trained for {len(homes)} filters; an expert of one is merged")
+        raise SettingError(
+            f"{run} was trained for {len(homes)} filters; only an expert of one is merged. Train it for one, or export "
+            "the adapter, without --merge"
+        )
     ((home, lens),) = homes
     _refuse_taken(filters, backbone, home, checkpoint)
     expert, recipe, base = finished_expert(run, [lens])

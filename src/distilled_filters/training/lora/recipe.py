@@ -87,6 +87,8 @@ def make_expert_recipe(fields: Mapping[str, Any], preset: str | None = None) -> 
         raise SettingError("name the filter that the expert is for with --filter; several learn one adapter together")
     if preset is None and "base" not in fields:
         raise SettingError(f"name a language model with --base, or a preset: {', '.join(PRESETS)}")
+    if fields.get("method") == "full" and len(fields["filters"]) > 1:
+        raise SettingError("every weight is trained for one filter; name one, or let several learn an adapter: lora")
     gentle = {"encoder_learning_rate": 2e-5} if fields.get("method") == "full" else {}
     try:
         return ExpertRecipe.model_validate({**gentle, **(PRESETS[preset] if preset else {}), **fields})
