@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,9 @@ from distilled_filters.preprocess import Preprocessor
 from distilled_filters.scorers.linear import LinearScorer
 from distilled_filters.scorers.onnx import Backbone
 from distilled_filters.spec import LensSpec
+
+# A shell has what it starts in the background ignore Ctrl-C, and the programs under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 FILTERS = ROOT / "filters"
