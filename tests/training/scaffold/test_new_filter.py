@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from unittest.mock import patch
 
@@ -138,8 +139,13 @@ def test_an_interrupted_question_ends_without_a_word_too_many(tmp_path: Path) ->
     said = b""
     while b"sentence?" not in said:
         said += os.read(here, 1024)
-    os.write(here, b"\x03")
-    assert process.wait(timeout=30) == 130
+    # A key that comes between the question and the reading of its answer is only seen at the next one.
+    for _ in range(4):
+        os.write(here, b"\x03")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+            break
+    assert process.returncode == 130
     said += os.read(here, 1024)
     os.close(here)
     assert b"interrupted" in said
