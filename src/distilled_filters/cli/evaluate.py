@@ -130,9 +130,11 @@ def _of_expert(figures: Figures) -> str:
     return (
         f"against the expert alone: {FIGURES['tier_agreement'].label} {kept['tier_agreement']} (95%: "
         f"{kept['tier_agreement_from']} to {kept['tier_agreement_to']}), {FIGURES['medium_recall'].label} "
-        f"{kept['medium_recall']}. {kept['expert_share']} of the articles reach it, of those drawn at natural rates "
-        f"{kept['natural_expert_share']}; {kept['screen_share']} end at the first look. Cost {kept['cost']} of the "
-        f"expert's: {kept['student_seconds']} s an article for the student, {kept['expert_seconds']} s for the expert"
+        f"{kept['medium_recall']} (the student alone {kept['student_tier_agreement']} and "
+        f"{kept['student_medium_recall']}). {kept['expert_share']} of the articles reach it, of those drawn at "
+        f"natural rates {kept['natural_expert_share']}; {kept['screen_share']} end at the first look. Cost "
+        f"{kept['cost']} of the expert's: {kept['student_seconds']} s an article for the student, "
+        f"{kept['expert_seconds']} s for the expert"
     )
 
 

@@ -182,8 +182,10 @@ def _against_expert(
     asked = np.array([answer.stage == EXPERT for answer in answers])
     natural = np.array([example.stratum == "natural" for example in examples])
     articles = [as_article(example) for example in examples]
+    student = figures(judged[weights.student], expert, each.spec, ["tier_agreement", "medium_recall"])
     return {
         **figures(mine, expert, each.spec, ["tier_agreement", "medium_recall"]),
+        **{f"student_{key}": value for key, value in student.items()},
         "tier_agreement_from": low,
         "tier_agreement_to": high,
         "expert_share": float(asked.mean()),

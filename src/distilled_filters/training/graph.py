@@ -36,7 +36,8 @@ _OPSET = 21  # the first with four-bit tensors
 _BLOCK = 32
 _CONTRIB = "com.microsoft"
 _STANDARD_OPERATORS = frozenset({
-    "Add", "Cast", "Gather", "Gelu", "LayerNormalization", "MatMul", "Mul", "ReduceMean", "Shape", "Slice", "Split",
+    "Add", "Cast", "Concat", "Gather", "Gelu", "LayerNormalization", "MatMul", "Mul", "ReduceMean", "Shape", "Slice",
+    "Split",
 })  # fmt: skip
 _CONTRIB_OPERATORS = frozenset({"DynamicQuantizeMatMul", "GatherBlockQuantized", "MultiHeadAttention"})
 OPERATORS = frozenset({("", name) for name in _STANDARD_OPERATORS} | {(_CONTRIB, name) for name in _CONTRIB_OPERATORS})
@@ -52,6 +53,8 @@ PAIR_RANGE = 128
 # How far a four-bit table may be from the one it packs, as a share of its block's largest value: half a step of
 # the fp16 in which base encoders are kept.
 _LOSSLESS = 2.0**-10
+
+_MERGE = {"axis": 1, "step": 2, "end": np.iinfo(np.int64).max}
 
 
 class _Graph:
@@ -173,6 +176,8 @@ def _build(graph: _Graph, config: PretrainedConfig, table: FloatArray) -> onnx.M
     hidden = graph.norm(summed, "embeddings.LayerNorm", "layer_0", epsilon)
     for index in range(config.num_hidden_layers):
         hidden = _layer(graph, hidden, index, config.num_attention_heads, epsilon)
+        if index + 1 == getattr(config, "merge_after", None):
+            hidden = _merged(graph, hidden)
     graph.node("ReduceMean", [hidden, graph.constant("tokens_axis", np.array([1], np.int64))], "embedding", keepdims=0)
     return helper.make_model(
         helper.make_graph(
@@ -185,6 +190,18 @@ def _build(graph: _Graph, config: PretrainedConfig, table: FloatArray) -> onnx.M
         opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(_CONTRIB, 1)],
         ir_version=10,
     )
+
+
+def _merged(graph: _Graph, hidden: str) -> str:
+    """Average neighbouring tokens in pairs; a last one without a neighbour is paired with itself."""
+    axis, step, end = (graph.constant(f"merge.{n}", np.array([v], np.int64)) for n, v in _MERGE.items())
+    start, last = graph.constant("merge.start", np.array([1], np.int64)), graph.constant("merge.last", np.array([-1]))
+    tail = graph.node("Slice", [hidden, last, end, axis], "merge.tail")
+    longer = graph.node("Concat", [hidden, tail], "merge.longer", axis=1)
+    first = graph.node("Slice", [hidden, "zero", end, axis, step], "merge.first")
+    second = graph.node("Slice", [longer, start, end, axis, step], "merge.second")
+    summed = graph.node("Add", [first, second], "merge.sum")
+    return graph.node("Mul", [summed, graph.constant("merge.half", np.array(0.5, np.float32))], "merged")
 
 
 def _layer(graph: _Graph, hidden: str, index: int, heads: int, epsilon: float) -> str:

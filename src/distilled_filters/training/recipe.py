@@ -87,6 +87,10 @@ class Recipe(Course):
         "intfloat/multilingual-e5-small"
     )
     layers: Annotated[int | None, Field(ge=1, description="Keep the encoder's first N layers; all by default.")] = None
+    merge_after: Annotated[
+        int | None,
+        Field(ge=1, description="After this layer average neighbouring tokens in pairs: later layers cost half."),
+    ] = None
     start: Annotated[
         _Folder | None,
         Field(
@@ -131,7 +135,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def make_recipe(fields: Mapping[str, Any]) -> Recipe:
-    """Check what was set; a run that goes on from another keeps its base and layers where none are given.
+    """Check what was set; a run that goes on from another keeps its encoder's shape where none is given.
 
     Raises:
         SettingError: naming every field that is wrong, its value, and the nearest known name.
@@ -141,7 +145,7 @@ def make_recipe(fields: Mapping[str, Any]) -> Recipe:
         run = read_run(Path(fields["start"]))
         if run.is_expert:
             raise SettingError(f"{run.folder} trained a language model; an encoder cannot go on from it")
-        inherited = {key: run.recipe[key] for key in ("base", "layers")}
+        inherited = {key: run.recipe.get(key) for key in ("base", "layers", "merge_after")}
     try:
         return Recipe.model_validate({**inherited, **fields})
     except ValidationError as error:

@@ -13,6 +13,7 @@ from transformers import AutoModel
 
 from distilled_filters.spec import LensSpec
 from distilled_filters.training.losses import RANKING, REGRESSION
+from distilled_filters.training.merging import MergingEncoder, merged_mask
 
 __all__ = ["SCALE", "HeadedStudent", "Student", "head_rows"]
 
@@ -142,6 +143,7 @@ class Student(HeadedStudent):
         base: The base encoder, a Hub id or a folder.
         lenses: What to make heads for.
         layers: How many of the encoder's first layers to keep; None for all.
+        merge_after: After which layer neighbouring tokens are merged in pairs; None for nowhere.
         regression: As for `HeadedStudent`.
         ranking: As for `HeadedStudent`.
     """
@@ -151,6 +153,7 @@ class Student(HeadedStudent):
         base: str | Path,
         lenses: Sequence[LensSpec],
         layers: int | None = None,
+        merge_after: int | None = None,
         *,
         regression: str = "huber",
         ranking: Mapping[str, float] | None = None,
@@ -160,12 +163,17 @@ class Student(HeadedStudent):
         options: dict[str, float] = {"attention_probs_dropout_prob": 0.0}
         if layers is not None:
             options["num_hidden_layers"] = layers
-        encoder = AutoModel.from_pretrained(base, add_pooling_layer=False, dtype=torch.float32, **options)
+        kind = AutoModel if merge_after is None else MergingEncoder
+        encoder = kind.from_pretrained(base, add_pooling_layer=False, dtype=torch.float32, **options)
+        # The exported graph is written from the config, too.
+        encoder.config.merge_after = merge_after
         encoder.embeddings.word_embeddings.requires_grad_(False)
         super().__init__(encoder, lenses, regression, ranking)
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return mean-pooled embeddings, (batch, dims)."""
         hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if hidden.shape[1] < attention_mask.shape[1]:
+            attention_mask = merged_mask(attention_mask)
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
         return (hidden * mask).sum(dim=1) / mask.sum(dim=1)

@@ -62,7 +62,9 @@ def train(recipe: Recipe, data: Path, filters: Path, output: Path) -> Path:
         return output
 
     checkpoint = last_checkpoint(output)
-    student = Student(recipe.base, lenses, recipe.layers, regression=recipe.regression, ranking=recipe.ranking)
+    student = Student(
+        recipe.base, lenses, recipe.layers, recipe.merge_after, regression=recipe.regression, ranking=recipe.ranking
+    )
     rows = _rows(recipe, training, examples, lenses, preprocessor, data, output)
     if checkpoint is None and not (recipe.start and take_up(student, Path(recipe.start), lenses)):
         start_head(student, rows, label_rows(training, lenses))
@@ -115,7 +117,9 @@ def _digests(recipe: Recipe, data: Path, examples: Sequence[Example]) -> dict[st
 
 
 def _check_layers(recipe: Recipe) -> None:
-    if recipe.layers is not None:
-        there = AutoConfig.from_pretrained(recipe.base).num_hidden_layers
-        if recipe.layers > there:
-            raise SettingError(f"{recipe.base} has {there} layers; {recipe.layers} cannot be kept of them")
+    there = AutoConfig.from_pretrained(recipe.base).num_hidden_layers
+    kept = recipe.layers or there
+    if kept > there:
+        raise SettingError(f"{recipe.base} has {there} layers; {kept} cannot be kept of them")
+    if recipe.merge_after and recipe.merge_after >= kept:
+        raise SettingError(f"no layer comes after layer {recipe.merge_after} of {kept}; lower --merge-after")

@@ -33,7 +33,7 @@ def finished_student(folder: Path, lenses: Sequence[LensSpec]) -> Student:
     # Its report of layers left out says nothing that the recipe does not.
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    student = Student(run.recipe["base"], lenses, run.recipe["layers"])
+    student = Student(run.recipe["base"], lenses, run.recipe["layers"], run.recipe.get("merge_after"))
     _load(student, run, learnt(run, lenses))
     student.eval()
     return student
@@ -46,12 +46,15 @@ def mean_student(folders: Sequence[Path], lenses: Sequence[LensSpec]) -> tuple[S
         SettingError: when runs have other bases, layers or heads than each other.
     """
     students = [finished_student(folder, lenses) for folder in folders]
-    kinds = {(run.recipe["base"], run.recipe["layers"]) for run in map(read_run, folders)}
+    recipes = [read_run(folder).recipe for folder in folders]
+    kinds = {tuple(map(recipe.get, ("base", "layers", "merge_after"))) for recipe in recipes}
     if len(kinds) != 1:
-        raise SettingError(f"runs of different bases or layers have no mean: {sorted(kinds, key=str)}; export one")
+        raise SettingError(
+            f"runs of different bases, layers or merging have no mean: {sorted(kinds, key=str)}; export one"
+        )
     states = [student.state_dict() for student in students]
     students[0].load_state_dict({name: torch.stack([s[name] for s in states]).mean(dim=0) for name in states[0]})
-    return students[0], kinds.pop()[0]
+    return students[0], str(recipes[0]["base"])
 
 
 def heads_of(folder: Path) -> set[str] | None:

@@ -86,6 +86,7 @@ def test_a_cascade_is_fitted_and_measured_and_the_expert_reads_an_article_once(
     assert len(asked) == 80, "the test split, once"
     said = " ".join(distillery("evaluate", *options, "--checkpoint", "cascade").stdout.split())
     assert "against the expert alone: tier agreement" in said
+    assert f"(the student alone {kept['student_tier_agreement']:.3f} and" in said
     assert decoder._open == {}
 
     each = Filter(home, checkpoint="cascade", device="cpu")
