@@ -20,7 +20,8 @@ from distilled_filters.training.recipe import make_recipe  # noqa: E402
 from distilled_filters.training.student import Student  # noqa: E402
 from distilled_filters.training.train import Recipe, train  # noqa: E402
 from distilled_filters.training.weights import finished_student  # noqa: E402
-from tests.training.conftest import Workshop  # noqa: E402
+from tests.training.conftest import Workshop, words_of_data  # noqa: E402
+from tests.training.encoders import write_base  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -32,9 +33,11 @@ LENGTHS = (9, 8, 5, 2, 1)
 
 
 @pytest.fixture(scope="module")
-def merging(workshop: Workshop) -> Student:
-    """A student that merges after its first layer; not to be changed."""
-    student = Student(workshop.base, read_lenses(workshop.filters), merge_after=1)
+def merging(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Student:
+    """A student of three layers that merges after the first two; not to be changed."""
+    base = tmp_path_factory.mktemp("merging") / "base"
+    write_base(base, words_of_data(), layers=3)
+    student = Student(base, read_lenses(workshop.filters), merge_after=(1, 2))
     student.eval()
     return student
 
@@ -67,7 +70,7 @@ def test_padding_changes_nothing(merging: Student, length: int) -> None:
         torch.testing.assert_close(merging.embed(ids, mask)[0], alone(merging, length), rtol=1e-5, atol=1e-5)
 
 
-def test_later_layers_read_half_as_many_tokens(merging: Student) -> None:
+def test_later_layers_read_ever_fewer_tokens(merging: Student) -> None:
     seen = []
     hooks = [
         layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
@@ -76,7 +79,7 @@ def test_later_layers_read_half_as_many_tokens(merging: Student) -> None:
     alone(merging, 9)
     for hook in hooks:
         hook.remove()
-    assert seen == [9, 5]
+    assert seen == [9, 5, 3]
 
 
 def test_the_file_agrees_with_torch(merging: Student, tmp_path: Path) -> None:
@@ -95,18 +98,18 @@ def test_the_file_agrees_with_torch(merging: Student, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_merging_student_goes_on_from_another_and_is_exported(workshop: Workshop, tmp_path: Path) -> None:
     recipe = make_recipe({
-        "start": str(workshop.run), "merge_after": 1, "epochs": 1, "bf16": False, "evaluate_every": 9,
+        "start": str(workshop.run), "merge_after": [1], "epochs": 1, "bf16": False, "evaluate_every": 9,
         "encoder_learning_rate": 1e-3,
     })  # fmt: skip
     run = train(recipe, workshop.data, workshop.filters, tmp_path / "run")
-    assert finished_student(run, read_lenses(workshop.filters)).encoder.config.merge_after == 1
-    assert make_recipe({"start": str(run)}).merge_after == 1
+    assert finished_student(run, read_lenses(workshop.filters)).encoder.config.merge_after == (1,)
+    assert make_recipe({"start": str(run)}).merge_after == (1,)
     # Parity on the validation split would refuse an export that forgot to merge.
     filters = shutil.copytree(workshop.filters, tmp_path / "filters")
     export([run], filters, "merging/v1", licence="MIT", data=workshop.data)
 
 
 def test_a_layer_must_come_after(workshop: Workshop, tmp_path: Path) -> None:
-    recipe = Recipe(base=str(workshop.base), merge_after=2)
-    with pytest.raises(SettingError, match=r"no layer comes after layer 2 of 2; lower --merge-after"):
+    recipe = Recipe(base=str(workshop.base), merge_after=(2,))
+    with pytest.raises(SettingError, match=r"--merge-after 2: tokens are merged after layer 1 to 1 of 2"):
         train(recipe, workshop.data, workshop.filters, tmp_path)

@@ -20,7 +20,9 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402
 
 from distilled_filters.errors import SettingError  # noqa: E402
+from distilled_filters.training.data import read_lenses  # noqa: E402
 from distilled_filters.training.record import read_run  # noqa: E402
+from distilled_filters.training.student import Student  # noqa: E402
 from distilled_filters.training.train import Recipe, train  # noqa: E402
 from distilled_filters.training.trainer import StudentTrainer  # noqa: E402
 from tests.conftest import rows  # noqa: E402
@@ -75,8 +77,9 @@ def test_a_finished_run_is_left_as_it_is(workshop: Workshop, tmp_path: Path) -> 
 def test_training_goes_on_after_a_kill_as_if_nothing_had_happened(workshop: Workshop, tmp_path: Path) -> None:
     """Dropout, shuffled needles and early stopping's patience are taken up, so the weights are the same."""
     recipe = _recipe(
-        workshop, epochs=4, batch_size=8, evaluate_every=27, needle_weight=3, patience=9, teacher=str(workshop.run)
-    )
+        workshop, epochs=4, batch_size=8, evaluate_every=27, needle_weight=3, patience=9, teacher=str(workshop.run),
+        token_dropout=0.2,
+    )  # fmt: skip
     train(recipe, workshop.data, workshop.filters, tmp_path / "undisturbed")
     output = tmp_path / "killed"
     # Steps are slowed down so that a quick machine does not finish before it is killed.
@@ -110,6 +113,23 @@ train(Recipe.model_validate_json(sys.argv[1]), *map(Path, sys.argv[2:]))
     weights = load_file(found.weights)
     for name, tensor in load_file(expected.weights).items():
         torch.testing.assert_close(weights[name], tensor, rtol=0, atol=1e-6, msg=name)
+
+
+def test_tokens_are_left_out_in_training_only(workshop: Workshop) -> None:
+    student = Student(workshop.base, read_lenses(workshop.filters), token_dropout=0.5)
+    ids = torch.arange(4, 24)[None].repeat(2, 1)
+    mask = torch.ones_like(ids)
+    mask[1, 10:] = 0
+    seen = []
+    student.encoder.embeddings.register_forward_pre_hook(
+        lambda _, __, named: seen.append(named["input_ids"]), with_kwargs=True
+    )
+    for training in (True, True, False):
+        student.train(training).embed(ids, mask)
+    first, second, whole = (each[0].tolist() for each in seen)
+    assert first != second
+    assert all(2 < len(each) < 19 and each == sorted(each) and each[0] == 4 for each in (first, second))
+    assert whole == ids[0].tolist()
 
 
 def test_training_stops_when_the_ranking_no_longer_grows(

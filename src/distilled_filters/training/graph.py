@@ -54,7 +54,8 @@ PAIR_RANGE = 128
 # the fp16 in which base encoders are kept.
 _LOSSLESS = 2.0**-10
 
-_MERGE = {"axis": 1, "step": 2, "end": np.iinfo(np.int64).max}
+# How the pairs of `merging.merge_pairs` are cut out of (1, tokens, dims).
+_SLICES = {"first": 0, "second": 1, "last": -1, "step": 2, "axis": 1, "end": np.iinfo(np.int64).max}
 
 
 class _Graph:
@@ -176,8 +177,8 @@ def _build(graph: _Graph, config: PretrainedConfig, table: FloatArray) -> onnx.M
     hidden = graph.norm(summed, "embeddings.LayerNorm", "layer_0", epsilon)
     for index in range(config.num_hidden_layers):
         hidden = _layer(graph, hidden, index, config.num_attention_heads, epsilon)
-        if index + 1 == getattr(config, "merge_after", None):
-            hidden = _merged(graph, hidden)
+        if index + 1 in getattr(config, "merge_after", ()):
+            hidden = _merged(graph, hidden, f"merged_{index + 1}")
     graph.node("ReduceMean", [hidden, graph.constant("tokens_axis", np.array([1], np.int64))], "embedding", keepdims=0)
     return helper.make_model(
         helper.make_graph(
@@ -192,16 +193,17 @@ def _build(graph: _Graph, config: PretrainedConfig, table: FloatArray) -> onnx.M
     )
 
 
-def _merged(graph: _Graph, hidden: str) -> str:
+def _merged(graph: _Graph, hidden: str, name: str) -> str:
     """Average neighbouring tokens in pairs; a last one without a neighbour is paired with itself."""
-    axis, step, end = (graph.constant(f"merge.{n}", np.array([v], np.int64)) for n, v in _MERGE.items())
-    start, last = graph.constant("merge.start", np.array([1], np.int64)), graph.constant("merge.last", np.array([-1]))
-    tail = graph.node("Slice", [hidden, last, end, axis], "merge.tail")
-    longer = graph.node("Concat", [hidden, tail], "merge.longer", axis=1)
-    first = graph.node("Slice", [hidden, "zero", end, axis, step], "merge.first")
-    second = graph.node("Slice", [longer, start, end, axis, step], "merge.second")
-    summed = graph.node("Add", [first, second], "merge.sum")
-    return graph.node("Mul", [summed, graph.constant("merge.half", np.array(0.5, np.float32))], "merged")
+    first, second, last, step, axis, end = (
+        graph.constant(f"{name}.{part}", np.array([value], np.int64)) for part, value in _SLICES.items()
+    )
+    tail = graph.node("Slice", [hidden, last, end, axis], f"{name}.tail")
+    longer = graph.node("Concat", [hidden, tail], f"{name}.longer", axis=1)
+    left = graph.node("Slice", [hidden, first, end, axis, step], f"{name}.left")
+    right = graph.node("Slice", [longer, second, end, axis, step], f"{name}.right")
+    half = graph.constant(f"{name}.half", np.array(0.5, np.float32))
+    return graph.node("Mul", [graph.node("Add", [left, right], f"{name}.sum"), half], name)
 
 
 def _layer(graph: _Graph, hidden: str, index: int, heads: int, epsilon: float) -> str:

@@ -18,16 +18,16 @@ __all__ = ["MergingEncoder", "merge_pairs", "merged_mask"]
 
 
 class MergingEncoder(BertModel):
-    """A BERT encoder that merges tokens after the layer that `config.merge_after` numbers."""
+    """A BERT encoder that merges tokens after each layer that `config.merge_after` numbers."""
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> BaseModelOutput:
-        """Return states (batch, half of the tokens, dims); `attention_mask` pads on the right."""
+        """Return states (batch, fewer tokens, dims); `attention_mask` pads on the right."""
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         hidden = self.embeddings(input_ids=input_ids)
         allowed = self._allowed(hidden, mask)
         for number, layer in enumerate(self.encoder.layer, start=1):
             hidden = layer(hidden, allowed)
-            if number == self.config.merge_after:
+            if number in self.config.merge_after:
                 hidden, mask = merge_pairs(hidden, mask), merged_mask(mask)
                 allowed = self._allowed(hidden, mask)
         return BaseModelOutput(last_hidden_state=hidden)

@@ -88,9 +88,15 @@ class Recipe(Course):
     )
     layers: Annotated[int | None, Field(ge=1, description="Keep the encoder's first N layers; all by default.")] = None
     merge_after: Annotated[
-        int | None,
-        Field(ge=1, description="After this layer average neighbouring tokens in pairs: later layers cost half."),
-    ] = None
+        tuple[int, ...],
+        Field(
+            description="Average neighbouring tokens in pairs after this layer: later ones cost half; may be repeated."
+        ),
+    ] = ()
+    token_dropout: Annotated[
+        float,
+        Field(ge=0, lt=1, description="Leave out this share of the tokens, drawn anew each step, against overfitting."),
+    ] = 0.0
     start: Annotated[
         _Folder | None,
         Field(
@@ -145,7 +151,7 @@ def make_recipe(fields: Mapping[str, Any]) -> Recipe:
         run = read_run(Path(fields["start"]))
         if run.is_expert:
             raise SettingError(f"{run.folder} trained a language model; an encoder cannot go on from it")
-        inherited = {key: run.recipe.get(key) for key in ("base", "layers", "merge_after")}
+        inherited = {key: run.recipe[key] for key in ("base", "layers", "merge_after") if key in run.recipe}
     try:
         return Recipe.model_validate({**inherited, **fields})
     except ValidationError as error:

@@ -143,7 +143,8 @@ class Student(HeadedStudent):
         base: The base encoder, a Hub id or a folder.
         lenses: What to make heads for.
         layers: How many of the encoder's first layers to keep; None for all.
-        merge_after: After which layer neighbouring tokens are merged in pairs; None for nowhere.
+        merge_after: After which layers neighbouring tokens are merged in pairs.
+        token_dropout: The share of tokens that are left out in training, other ones in every step.
         regression: As for `HeadedStudent`.
         ranking: As for `HeadedStudent`.
     """
@@ -153,8 +154,9 @@ class Student(HeadedStudent):
         base: str | Path,
         lenses: Sequence[LensSpec],
         layers: int | None = None,
-        merge_after: int | None = None,
+        merge_after: Sequence[int] = (),
         *,
+        token_dropout: float = 0.0,
         regression: str = "huber",
         ranking: Mapping[str, float] | None = None,
     ) -> None:
@@ -163,17 +165,23 @@ class Student(HeadedStudent):
         options: dict[str, float] = {"attention_probs_dropout_prob": 0.0}
         if layers is not None:
             options["num_hidden_layers"] = layers
-        kind = AutoModel if merge_after is None else MergingEncoder
+        kind = MergingEncoder if merge_after else AutoModel
         encoder = kind.from_pretrained(base, add_pooling_layer=False, dtype=torch.float32, **options)
         # The exported graph is written from the config, too.
-        encoder.config.merge_after = merge_after
+        encoder.config.merge_after = tuple(merge_after)
         encoder.embeddings.word_embeddings.requires_grad_(False)
         super().__init__(encoder, lenses, regression, ranking)
+        self._token_dropout = token_dropout
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return mean-pooled embeddings, (batch, dims)."""
+        if self.training and self._token_dropout:
+            # One draw for the whole batch: what stands before the padding stays before it.
+            kept = torch.rand(input_ids.shape[1]) >= self._token_dropout
+            kept[0] = True
+            input_ids, attention_mask = input_ids[:, kept], attention_mask[:, kept]
         hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        if hidden.shape[1] < attention_mask.shape[1]:
+        for _ in self.encoder.config.merge_after:
             attention_mask = merged_mask(attention_mask)
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
         return (hidden * mask).sum(dim=1) / mask.sum(dim=1)

@@ -63,8 +63,9 @@ def train(recipe: Recipe, data: Path, filters: Path, output: Path) -> Path:
 
     checkpoint = last_checkpoint(output)
     student = Student(
-        recipe.base, lenses, recipe.layers, recipe.merge_after, regression=recipe.regression, ranking=recipe.ranking
-    )
+        recipe.base, lenses, recipe.layers, recipe.merge_after,
+        token_dropout=recipe.token_dropout, regression=recipe.regression, ranking=recipe.ranking,
+    )  # fmt: skip
     rows = _rows(recipe, training, examples, lenses, preprocessor, data, output)
     if checkpoint is None and not (recipe.start and take_up(student, Path(recipe.start), lenses)):
         start_head(student, rows, label_rows(training, lenses))
@@ -121,5 +122,6 @@ def _check_layers(recipe: Recipe) -> None:
     kept = recipe.layers or there
     if kept > there:
         raise SettingError(f"{recipe.base} has {there} layers; {kept} cannot be kept of them")
-    if recipe.merge_after and recipe.merge_after >= kept:
-        raise SettingError(f"no layer comes after layer {recipe.merge_after} of {kept}; lower --merge-after")
+    for layer in recipe.merge_after:
+        if not 1 <= layer < kept:
+            raise SettingError(f"--merge-after {layer}: tokens are merged after layer 1 to {kept - 1} of {kept}")

@@ -33,7 +33,7 @@ def finished_student(folder: Path, lenses: Sequence[LensSpec]) -> Student:
     # Its report of layers left out says nothing that the recipe does not.
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    student = Student(run.recipe["base"], lenses, run.recipe["layers"], run.recipe.get("merge_after"))
+    student = Student(run.recipe["base"], lenses, run.recipe["layers"], run.recipe.get("merge_after", ()))
     _load(student, run, learnt(run, lenses))
     student.eval()
     return student
@@ -47,7 +47,7 @@ def mean_student(folders: Sequence[Path], lenses: Sequence[LensSpec]) -> tuple[S
     """
     students = [finished_student(folder, lenses) for folder in folders]
     recipes = [read_run(folder).recipe for folder in folders]
-    kinds = {tuple(map(recipe.get, ("base", "layers", "merge_after"))) for recipe in recipes}
+    kinds = {(each["base"], each["layers"], tuple(each.get("merge_after", ()))) for each in recipes}
     if len(kinds) != 1:
         raise SettingError(
             f"runs of different bases, layers or merging have no mean: {sorted(kinds, key=str)}; export one"
