@@ -50,18 +50,18 @@ def command(
     )  # fmt: skip
     for each in compared:
         figures = [f"{value:.3f}" for value in (each.ranking, each.medium_ap, each.scope_ap, each.validation_loss)]
-        cells = [_cell(each.differs[name]) for name in names]
+        cells = [_cell(name, each.differs[name]) for name in names]
         steps = f"{each.best_step:,} of {each.steps:,}"
         style = "bold" if each is compared[0] and len(compared) > 1 else ""
         table.add_row(*(plain(cell, style) for cell in (each.run, *cells, *figures, steps, f"{each.minutes:.1f}")))
     screen().print(table)
 
 
-def _cell(value: object) -> str:
+def _cell(name: str, value: object) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name}={weight:g}" for name, weight in value.items()) or "-"
     if isinstance(value, list):
-        return " ".join(map(str, value)) or "all"
+        return " ".join(map(str, value)) or ("all" if name == "filters" else "-")
     if isinstance(value, float):
         return f"{value:g}"
     return "-" if value is None else str(value)
