@@ -109,6 +109,10 @@ def test_a_merging_student_goes_on_from_another_and_is_exported(workshop: Worksh
     export([run], filters, "merging/v1", licence="MIT", data=workshop.data)
 
 
+def test_layers_are_named_once_and_in_order() -> None:
+    assert Recipe(base="base", merge_after=(3, 1, 3)).merge_after == (1, 3)
+
+
 def test_a_layer_must_come_after(workshop: Workshop, tmp_path: Path) -> None:
     recipe = Recipe(base=str(workshop.base), merge_after=(2,))
     with pytest.raises(SettingError, match=r"--merge-after 2: tokens are merged after layer 1 to 1 of 2"):

@@ -115,6 +115,11 @@ class Recipe(Course):
         Field(description="JSON lines of further articles, on which the student learns from the teacher alone."),
     ] = None
 
+    @field_validator("merge_after")
+    @classmethod
+    def _in_order(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(value)))
+
     @field_validator("start", "teacher", "unlabelled")
     @classmethod
     def _is_plain_path(cls, value: str | None) -> str | None:

@@ -118,7 +118,10 @@ def _digests(recipe: Recipe, data: Path, examples: Sequence[Example]) -> dict[st
 
 
 def _check_layers(recipe: Recipe) -> None:
-    there = AutoConfig.from_pretrained(recipe.base).num_hidden_layers
+    config = AutoConfig.from_pretrained(recipe.base)
+    if recipe.merge_after and config.model_type != "bert":
+        raise SettingError(f"{recipe.base} is {config.model_type}; --merge-after is for BERT encoders")
+    there = config.num_hidden_layers
     kept = recipe.layers or there
     if kept > there:
         raise SettingError(f"{recipe.base} has {there} layers; {kept} cannot be kept of them")
